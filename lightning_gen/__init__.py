@@ -1,0 +1,3 @@
+"""A Lightning experiment framework for deep generative models."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,124 @@
+"""The contract between a model and everything around it.
+
+A model is a :class:`GenerativeModule`. What can be measured of it follows from the methods it has:
+
+=================================================  ============================================
+it has                                             then
+=================================================  ============================================
+``sample(n, *, labels=None, generator=None)``      sample grid, FID, IS, KID, PRDC, modes, watchdog
+``log_likelihood(x)`` and ``likelihood_kind``      NLL and bits/dim
+``reconstruct(x)``                                 reconstruction error, anomaly ROC-AUC
+``encode(x)``                                      latent map, linear probe, 1-NN
+``translate(x, to)``                               KID/FID both ways, cycle distance
+``features(x)``                                    linear probe of reused features
+=================================================  ============================================
+
+Images are float in [-1, 1], of shape (N, C, H, W); two-dimensional mixtures are (N, 2).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from lightning_gen.randomness import fold
+
+
+class ImageBatch(NamedTuple):
+    """Images (N, C, H, W) in [-1, 1], or points (N, 2), with labels (N,) where there are any."""
+
+    image: Tensor
+    label: Tensor | None = None
+
+
+class PairBatch(NamedTuple):
+    """Two domains: paired images, or unpaired ones drawn side by side."""
+
+    a: Tensor
+    b: Tensor
+
+
+class GenerativeModule(pl.LightningModule):
+    """A model on one long stream of steps.
+
+    Time is ``images_seen`` (real images consumed over all devices) and ``iteration`` (calls of
+    ``training_step``, the present one included); Lightning's ``global_step`` is not used.
+
+    All randomness of a step is a function of (seed, iteration, rank): :meth:`randn`, :meth:`rand`
+    and :meth:`randint` draw for the *global* batch and keep this rank's rows, so the numbers do not
+    depend on how many devices share it; anything else (dropout) draws from torch's generator,
+    which is distinct on each rank.
+    """
+
+    requires_labels: ClassVar[bool] = False
+    players: ClassVar[tuple[str, ...]] = ("model",)
+    minibatches: int = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seed = 0
+        self.iteration = 0
+        self.images_seen = 0
+        self.images_per_iteration = 0
+        self.recorded: dict[str, Tensor] = {}
+        self._draws: torch.Generator | None = None
+        self._raw = False
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Advance time and set every random stream of this step."""
+        self.iteration += 1
+        self.images_per_iteration = len(batch[0]) * self.trainer.world_size
+        self.images_seen += self.images_per_iteration
+        self.seed_iteration()
+
+    def seed_iteration(self) -> None:
+        """Set the random streams of a step from (seed, iteration, rank)."""
+        torch.manual_seed(fold(self.seed, "rank", self.iteration, self.global_rank))
+        if self._draws is None or self._draws.device != self.device:
+            self._draws = torch.Generator(self.device)
+        self._draws.manual_seed(fold(self.seed, "global", self.iteration))
+
+    def record(self, **values: Tensor | float) -> None:
+        """Keep this step's scalars, detached, for whoever logs; nothing is synchronised."""
+        for name, value in values.items():
+            self.recorded[name] = torch.as_tensor(value).detach()
+
+    def randn(self, n: int, *shape: int) -> Tensor:
+        """Draw this rank's (n, *shape) rows of a standard normal for the global batch."""
+        return self._global_rows(torch.randn, n, shape, dtype=self.dtype)
+
+    def rand(self, n: int, *shape: int) -> Tensor:
+        """Draw this rank's (n, *shape) rows of U[0, 1) for the global batch."""
+        return self._global_rows(torch.rand, n, shape, dtype=self.dtype)
+
+    def randint(self, high: int, n: int, *shape: int) -> Tensor:
+        """Draw this rank's (n, *shape) rows of integers in [0, high) for the global batch."""
+
+        def draw(*size: int, **kwargs: Any) -> Tensor:
+            return torch.randint(high, size, **kwargs)
+
+        return self._global_rows(draw, n, shape)
+
+    def _global_rows(self, draw: Any, n: int, shape: tuple[int, ...], **kind: Any) -> Tensor:
+        world = self.trainer.world_size if self._trainer is not None else 1
+        if self._draws is None:
+            self.seed_iteration()
+        rows = draw(n * world, *shape, generator=self._draws, device=self.device, **kind)
+        return rows[self.global_rank * n : (self.global_rank + 1) * n]
+
+    @property
+    def has_ema(self) -> bool:
+        """Whether samples come from averaged weights."""
+        return False
+
+    @contextmanager
+    def raw_weights(self) -> Iterator[None]:
+        """Sample from the weights as trained instead of their moving average."""
+        before, self._raw = self._raw, True
+        try:
+            yield
+        finally:
+            self._raw = before

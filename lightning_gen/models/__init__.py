@@ -1,0 +1,1 @@
+"""Models: one folder a family, one file a paper."""

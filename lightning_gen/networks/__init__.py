@@ -1,0 +1,1 @@
+"""Plain networks: no Lightning, no configuration; channels and resolution are arguments."""

@@ -1,0 +1,45 @@
+"""Maxout units.
+
+Goodfellow, Warde-Farley, Mirza, Courville, Bengio. Maxout Networks. 2013, arXiv:1302.4389.
+"""
+
+from torch import Tensor, nn
+
+from lightning_gen.types import PositiveInt
+
+
+class Maxout(nn.Module):
+    r"""The largest of several affine pieces.
+
+    .. math:: h_i(x) = \max_{j} (x^T W_{\cdot ij} + b_{ij})
+
+    References:
+        Goodfellow et al., Maxout Networks, 2013, arXiv:1302.4389, equation 1.
+
+    Args:
+        inputs: Input features.
+        units: Output features.
+        pieces: Affine pieces of each unit.
+
+    Example:
+        >>> import torch
+        >>> Maxout(3, 4, pieces=2)(torch.zeros(5, 3)).shape
+        torch.Size([5, 4])
+    """
+
+    def __init__(self, inputs: PositiveInt, units: PositiveInt, pieces: PositiveInt) -> None:
+        super().__init__()
+        self.units, self.pieces = units, pieces
+        self.linear = nn.Linear(inputs, units * pieces)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs) to (N, units)."""
+        return self.linear(x).unflatten(1, (self.units, self.pieces)).amax(2)
+
+
+def uniform_init(network: nn.Module, irange: float) -> None:
+    """Draw the weights of linear layers from U(-irange, irange); biases are zero."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.uniform_(module.weight, -irange, irange)
+            nn.init.zeros_(module.bias)
