@@ -1,0 +1,1 @@
+"""The configuration, composed by Hydra and checked whole before torch is imported."""
