@@ -109,6 +109,9 @@ class GenerativeModule(pl.LightningModule):
         rows = draw(n * world, *shape, generator=self._draws, device=self.device, **kind)
         return rows[self.global_rank * n : (self.global_rank + 1) * n]
 
+    def compile_networks(self) -> None:
+        """Compile the networks in place; a model without any to compile leaves this as it is."""
+
     @property
     def has_ema(self) -> bool:
         """Whether samples come from averaged weights."""

@@ -83,8 +83,7 @@ def sample(
         atomic.write(path, png(samples))
     elif format == "npz":
         buffer = io.BytesIO()
-        arrays = {"labels": torch.cat(asked)[:n].numpy()} if model.requires_labels else {}
-        np.savez_compressed(buffer, images=array, **arrays)
+        np.savez_compressed(buffer, images=array, labels=torch.cat(asked)[:n].numpy())
         atomic.write(path, buffer.getvalue())
     elif is_image:
         from torchvision.io import encode_png

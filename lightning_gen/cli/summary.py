@@ -14,7 +14,9 @@ def protocol_words(record: Mapping[str, Any]) -> dict[str, str]:
     Args:
         record: A score as JSON.
     """
-    protocol = {k: v for k, v in record["protocol"].items() if k != "options" and v not in ("", None)}
+    protocol = {
+        k: v for k, v in record["protocol"].items() if k != "options" and v not in ("", None)
+    }
     protocol |= record["protocol"].get("options") or {}
     long = {"extractor_sha256", "data_fingerprint"}
     return {k: str(v)[:8] if k in long else str(v) for k, v in protocol.items()}
@@ -30,7 +32,9 @@ def scores_table(records: list[dict[str, Any]], title: str) -> Table:
     protocols = [protocol_words(record) for record in records]
     items = [set(protocol.items()) for protocol in protocols]
     shared = set.intersection(*items) if items else set()
-    caption = "protocol: " + " ".join(f"{k}={v}" for k, v in protocols[0].items() if (k, v) in shared)
+    caption = "protocol: " + " ".join(
+        f"{k}={v}" for k, v in protocols[0].items() if (k, v) in shared
+    )
     table = Table(
         "score", "value", "and", title=title, title_justify="left",
         caption=caption, caption_justify="left",

@@ -192,12 +192,22 @@ def instantiate(node: Mapping[str, Any], **given: Any) -> Any:
 
     Raises:
         TargetError: If a class is not one a configuration may name.
+        ConfigError: If the class refuses a value that its signature cannot rule out.
     """
     for target in _targets(node):
         read(target)
+    from hydra.errors import InstantiationException
     from hydra.utils import instantiate as hydra_instantiate
 
-    return hydra_instantiate(dict(node), _convert_="all", **given)
+    try:
+        return hydra_instantiate(dict(node), _convert_="all", **given)
+    except InstantiationException as error:
+        cause = error.__cause__
+        while isinstance(cause, InstantiationException):
+            cause = cause.__cause__
+        if isinstance(cause, ValueError):
+            raise ConfigError(str(cause), where=node.get("_target_")) from error
+        raise (cause or error) from None
 
 
 def _targets(value: Any) -> Iterator[Any]:
@@ -349,6 +359,8 @@ class _Composer:
         public = [o for o in options if not o.startswith("_")]
         value = override.value()
         for choice in value if isinstance(value, list) else [value]:
+            if choice is None and "none" in options:  # metrics=null is metrics=none
+                return self.parse([f"{key}=none"])[0][1]
             if choice not in options:
                 word = "none" if choice is None else str(choice)
                 words = nearest(word, public, cutoff=0.3)

@@ -260,7 +260,6 @@ def test_numbers_out_of_range_are_refused():
         ("network@modle=gan2014", "Did you mean to override network@model?"),
         ("lr=1", "lr: unknown key; did you mean 'model.optimizers.G.lr'"),
         ("data=null", "data: there is no data 'none'"),
-        ("logger=null", "did you mean 'none'?"),
         ("--config-name=x", "--config-name"),
     ],
 )  # fmt: skip

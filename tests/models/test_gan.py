@@ -148,7 +148,9 @@ def test_the_round_is_the_algorithm_by_hand():
     for p, g in zip(G.parameters(), torch.autograd.grad(loss, G.parameters()), strict=True):
         p.data -= 0.1 * g
     for name in ("G", "D"):
-        pairs = zip(getattr(model, name).parameters(), getattr(by_hand, name).parameters())
+        pairs = zip(
+            getattr(model, name).parameters(), getattr(by_hand, name).parameters(), strict=True
+        )
         for a, b in pairs:
             torch.testing.assert_close(a, b)
 
@@ -168,7 +170,9 @@ def test_clipping_is_per_player(clip):
     fit(model, torch.randn(6, 2, dtype=torch.float64))
 
     def step(player):  # SGD moves by lr times the gradient.
-        pairs = zip(getattr(model, player).parameters(), getattr(before, player).parameters())
+        pairs = zip(
+            getattr(model, player).parameters(), getattr(before, player).parameters(), strict=True
+        )
         return torch.cat([((b - a) / 0.1).flatten() for a, b in pairs]).norm()
 
     free = mlps(GAN)

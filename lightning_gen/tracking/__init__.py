@@ -1,0 +1,1 @@
+"""Views on a run: what is on disk, shown in Weights & Biases."""
