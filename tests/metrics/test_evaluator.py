@@ -1,0 +1,351 @@
+"""The evaluators: refusals, caching, order, and independence of processes."""
+
+import json
+import logging
+import math
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from lightning_gen.metrics.evaluator import FeatureEvaluator, MixtureEvaluator
+from lightning_gen.metrics.feature_pass import Team, draw
+from lightning_gen.metrics.protocol import Evaluation, Score
+from tests.metrics.stubs import Data, Model, TinyExtractor
+
+
+def evaluator(folder, **kwargs):
+    settings = {"n_fake": 300, "kid_subsets": 4, "kid_subset_size": 100, "cache": str(folder)}
+    return FeatureEvaluator(TinyExtractor(), **(settings | kwargs))
+
+
+def values(evaluation: Evaluation):
+    return {score.name: score.value for score in evaluation.scores}
+
+
+def shifted(x, _):
+    return (x + 0.2).clamp(-1, 1)
+
+
+def test_every_metric_has_a_score_with_its_protocol(tmp_path):
+    evaluation = evaluator(tmp_path).evaluate(Model(shifted), Data()).require()
+    assert [score.metric for score in evaluation.scores] == [
+        *("fid", "kid", "inception_score", "precision", "recall", "density", "coverage"),
+        *("modes", "class_kl", "mean_confidence", "pairwise_ratio", "duplicate_rate"),
+    ]
+    by_metric = {score.metric: score for score in evaluation.scores}
+    assert by_metric["fid"].name == "fid_tiny@300_test"
+    assert by_metric["fid"].protocol.n_real == 500
+    assert by_metric["recall"].protocol.n_real == 300  # equal numbers for pairs
+    assert by_metric["recall"].protocol.options == {"k": 5}
+    assert by_metric["kid"].ci > 0
+    assert {"class_histogram", "n_classes", "modes_found", "class_js"} <= set(evaluation.extras)
+    assert sum(evaluation.extras["class_histogram"]) == 300
+    for score in evaluation.scores:
+        assert evaluation.extras[score.metric] == score.value
+        assert Score.from_json(json.loads(json.dumps(score.to_json()))) == score
+    json.dumps(evaluation.extras)
+
+
+def test_only_the_metrics_asked_for(tmp_path):
+    evaluation = evaluator(tmp_path, metrics=["modes", "fid"]).evaluate(Model(), Data())
+    assert set(values(evaluation)) == {
+        f"{m}_tiny@300_test" for m in ("fid", "modes", "class_kl", "mean_confidence")
+    }
+
+
+def test_evaluation_changes_nothing(tmp_path):
+    before, ours = torch.get_rng_state(), evaluator(tmp_path)
+    first = ours.evaluate(Model(shifted), Data())
+    assert torch.equal(before, torch.get_rng_state())
+    assert ours.evaluate(Model(shifted), Data()) == first
+    assert values(ours.evaluate(Model(shifted), Data(), n_fake=200)).keys() != values(first).keys()
+
+
+def test_samples_depend_on_their_index_only():
+    model = Model()
+    more = Team().collect(200, lambda j: (draw(model, None, 0, j),))[0]
+    fewer = Team().collect(70, lambda j: (draw(model, None, 0, j),))[0]
+    assert torch.equal(more[:70], fewer)
+    assert len(more.flatten(1).unique(dim=0)) == 200
+    assert not torch.equal(draw(model, None, 1, 0), draw(model, None, 0, 0))
+
+
+def test_conditional_models_get_every_class_alike(tmp_path):
+    seen = []
+
+    def labelled(x, labels):
+        seen.append(labels)
+        return x
+
+    evaluator(tmp_path, metrics=["fid"]).evaluate(Model(labelled, requires_labels=True), Data())
+    assert torch.cat(seen)[:300].bincount().tolist() == [75] * 4
+
+
+def test_raw_and_averaged_weights(tmp_path):
+    model, drawn = Model(has_ema=True), []
+    model.change = lambda x, _: drawn.append(model.raw) or x
+    ours = evaluator(tmp_path, metrics=["modes"])
+    for weights in ("ema", "raw"):
+        drawn.clear()
+        score = ours.evaluate(model, Data(), weights=weights).scores[0]
+        assert score.protocol.weights == weights
+        assert set(drawn) == {weights == "raw"}
+    assert ours.evaluate(Model(), Data()).scores[0].protocol.weights == "raw"
+
+
+def test_too_few_samples_are_refused_one_metric_at_a_time(tmp_path):
+    evaluation = evaluator(tmp_path).evaluate(Model(), Data(), n_fake=6)
+    by_metric = {score.metric: score for score in evaluation.scores}
+    assert "6 samples give no covariance of 6 features" in by_metric["fid"].note
+    assert "do not fill a KID subset" in by_metric["kid"].note
+    assert "too few for an inception score" in by_metric["inception_score"].note
+    assert by_metric["precision"].value is not None
+    assert "fid" not in evaluation.extras
+    one = evaluator(tmp_path).evaluate(Model(), Data(), n_fake=1)
+    assert "1 points have no 5-th neighbour" in {s.metric: s.note for s in one.scores}["recall"]
+
+
+def test_an_extractor_without_weights_costs_the_scores_and_no_more(tmp_path):
+    ours = FeatureEvaluator("inception", weights_path=str(tmp_path / "no.pth"), cache=str(tmp_path))
+    evaluation = ours.evaluate(Model(), Data())
+    assert evaluation.extras == {}
+    assert {score.value for score in evaluation.scores} == {None}
+    assert "modes" not in {score.metric for score in evaluation.scores}
+    assert all("no.pth" in score.note for score in evaluation.scores)
+    assert evaluation.scores[0].name == "fid_inception@10k_test"
+
+
+def bad_at(index, value):
+    """A change that spoils one pixel of the images at some indices."""
+    block = [-1]
+
+    def change(x, _):
+        block[0] += 1
+        for i in index:
+            if i // 64 == block[0]:
+                x[i % 64, 0, 3, 3] = value
+        return x
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        (math.nan, "generated images are not finite"),
+        (math.inf, "generated images are not finite"),
+        (-math.inf, "generated images are not finite"),
+        (1.5, r"generated images are outside of \[-1, 1\]"),
+        (255.0, r"generated images are outside of \[-1, 1\]"),
+    ],
+)
+def test_bad_images_are_counted_and_refused(tmp_path, value, rule):
+    model = Model(bad_at([17, 70, 299], value))
+    evaluation = evaluator(tmp_path).evaluate(model, Data())
+    assert {score.value for score in evaluation.scores} == {None}
+    assert evaluation.extras == {}
+    with pytest.raises(Exception, match=rf"\[6\]: 3 of 300 {rule}; first index 17"):
+        evaluation.require()
+
+
+HOSTILE = """
+import sys, torch
+from tests.metrics.stubs import Data, Model, TinyExtractor
+from lightning_gen.metrics.evaluator import FeatureEvaluator, MixtureEvaluator
+
+ours = FeatureEvaluator(TinyExtractor(), n_fake=300, kid_subset_size=100, cache=sys.argv[1])
+generator = torch.Generator().manual_seed(0)
+constants = [float("nan"), float("inf"), -float("inf"), 0.0, 1.0, 1e38, -2.0]
+for trial in range(120):
+    kind, where = trial % 10, torch.rand(64, 1, 8, 8, generator=generator) < 0.01 * (trial + 1)
+    def change(x, _):
+        if kind < 7:
+            return torch.where(where, torch.tensor(constants[kind]), x)
+        constant = torch.full_like(x, constants[trial % 7])
+        return {7: x[:1].expand_as(x), 8: constant, 9: x * 1e-30}[kind]
+    n = (1, 2, 7, 64, 300)[trial % 5]
+    for score in ours.evaluate(Model(change), Data(), n_fake=n).scores:
+        assert score.note if score.value is None else score.value == score.value, score
+mixture = Data()
+mixture.mixture = (torch.eye(2), 0.01)
+for value in constants:
+    points = Model(lambda x, _: torch.full_like(x, value), shape=(2,))
+    MixtureEvaluator(n_fake=70).evaluate(points, mixture)
+print("alive")
+"""
+
+
+def test_hostile_models_never_end_the_process(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", HOSTILE, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "alive"), done.stderr[-2000:]
+
+
+def test_real_features_are_made_once_per_protocol(tmp_path):
+    data = Data()
+    first = evaluator(tmp_path).evaluate(Model(shifted), data)
+    assert data.reads == 512
+    assert evaluator(tmp_path).evaluate(Model(shifted), data) == first  # another process would too
+    assert data.reads == 512
+    evaluator(tmp_path, n_real=400).evaluate(Model(shifted), data)
+    data.fingerprint = "f2"
+    evaluator(tmp_path).evaluate(Model(shifted), data)
+    assert data.reads == 512 + 448 + 512
+    assert len(list((tmp_path / "features").iterdir())) == 3
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "words"])
+def test_a_damaged_cache_is_noticed_and_made_anew(tmp_path, damage, caplog):
+    first = evaluator(tmp_path).evaluate(Model(shifted), Data())
+    (file,) = (tmp_path / "features").iterdir()
+    whole = file.read_bytes()
+    spoiled = bytearray(whole)
+    spoiled[len(whole) // 2] ^= 1
+    file.write_bytes(
+        {"flip": bytes(spoiled), "cut": whole[:-9], "empty": b"", "words": b"x" * 99}[damage]
+    )
+    with caplog.at_level(logging.WARNING):
+        assert evaluator(tmp_path).evaluate(Model(shifted), Data()) == first
+    assert str(file) in caplog.text
+    assert file.read_bytes() == whole
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path, caplog):
+    (tmp_path / "features").write_text("a file where the folder should be")
+    with caplog.at_level(logging.WARNING):
+        evaluator(tmp_path).evaluate(Model(shifted), Data()).require()
+    assert "not cached" in caplog.text
+
+
+class Threads:
+    """Ranks as threads of this process, and a gather over them."""
+
+    def __init__(self, world):
+        self.barrier, self.slots = threading.Barrier(world, timeout=60), [None] * world
+
+    def gather_of(self, rank):
+        def gather(tensor):
+            self.slots[rank] = tensor
+            self.barrier.wait()
+            whole = torch.cat(self.slots)
+            self.barrier.wait()
+            return whole
+
+        return gather
+
+
+@pytest.mark.parametrize(("world", "n"), [(2, 300), (3, 300), (4, 100)])
+def test_any_number_of_ranks_makes_the_same_rows(world, n):
+    threads, got = Threads(world), {}
+
+    def run(rank):
+        team = Team(threads.gather_of(rank), rank, world)
+        got[rank] = team.collect(n, lambda j: (torch.arange(64) + 64 * j, torch.ones(64, 2)))
+
+    workers = [threading.Thread(target=run, args=(rank,)) for rank in range(world)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(got) == list(range(world))
+    for rows, ones in got.values():
+        assert torch.equal(rows, torch.arange(n))
+        assert ones.shape == (n, 2)
+
+
+def rank_of_two(rank, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+
+    def gather(tensor):
+        parts = [torch.empty_like(tensor) for _ in range(2)]
+        dist.all_gather(parts, tensor)
+        return torch.cat(parts)
+
+    made = []
+
+    def good(x, labels):
+        made.append(x)
+        return shifted(x, labels)
+
+    def bad(x, _):
+        return x / (x != x[5, 0, 0, 0]) if rank == 1 else x  # row 5 of each block of rank 1
+
+    cache = f"{folder}/cache{rank}"  # as on nodes without a common disk
+    if rank == 0:
+        evaluator(cache).evaluate(Model(), Data())  # rank 0 has real features on disk, rank 1 not
+    team, rows = {"gather": gather, "rank": rank, "world": 2}, []
+    for change in (good, bad):
+        scores = evaluator(cache).evaluate(Model(change), Data(), **team).scores
+        rows.append([score.to_json() for score in scores])
+    torch.save({"rows": json.dumps(rows), "made": torch.cat(made)}, f"{folder}/rank{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_score_as_one(tmp_path):
+    torch.multiprocessing.spawn(rank_of_two, (str(tmp_path),), nprocs=2)
+    ranks = [torch.load(tmp_path / f"rank{r}.pt", weights_only=True) for r in (0, 1)]
+    (good_0, bad_0), (good_1, bad_1) = (json.loads(rank["rows"]) for rank in ranks)
+    both = torch.cat([rank["made"] for rank in ranks]).flatten(1)
+    assert len(both.unique(dim=0)) == 320  # 5 blocks, and one that a rank without work repeats
+    one = evaluator(tmp_path / "one").evaluate(Model(shifted), Data())
+    for score, a, b in zip(one.scores, good_0, good_1, strict=True):
+        assert score.to_json() | {"value": 0, "ci": 0} == a | {"value": 0, "ci": 0}
+        assert a["value"] == pytest.approx(score.value, rel=1e-6)
+        assert b["value"] == pytest.approx(score.value, rel=1e-6)
+    assert {row["note"] for row in (*bad_0, *bad_1)} == {
+        "2 of 300 generated images are not finite; first index 69"  # 64 + 5 and 3 * 64 + 5
+    }
+
+
+def test_mixture_scores():
+    data = Data()
+    data.name, data.mixture = "ring", (torch.tensor([[0.0, 0.0], [5.0, 5.0]]), 1.0)
+    evaluation = MixtureEvaluator().evaluate(Model(shape=(2,)), data).require()
+    assert values(evaluation) == {
+        "modes_ring@2500": 1,
+        "high_quality_ring@2500": 1.0,
+        "class_kl_ring@2500": pytest.approx(math.log(2)),
+    }
+    assert evaluation.extras["class_histogram"] == [2500, 0]
+    assert (evaluation.extras["modes_found"], evaluation.extras["n_classes"]) == (1, 2)
+    bad = MixtureEvaluator(n_fake=100).evaluate(Model(lambda x, _: x / 0, shape=(2,)), data)
+    assert bad.scores[0].note.startswith("100 of 100 generated points are not finite")
+
+
+def test_digits_and_what_is_left_of_them(digits, tmp_path):
+    """Real digits are a perfect model; one class and noise are seen for what they are."""
+    train = digits.real("train", torch.arange(2000))
+
+    class Replay(Model):
+        def __init__(self, images):
+            super().__init__()
+            self.images, self.next = images, 0
+
+        def sample(self, n, **_):
+            rows = (torch.arange(n) + self.next) % len(self.images)
+            self.next += n
+            return self.images[rows]
+
+    ours = FeatureEvaluator(
+        n_fake=1000, n_real=1000, kid_subset_size=500, kid_subsets=5, cache=str(tmp_path)
+    )
+    good = ours.evaluate(Replay(train.image), digits).extras
+    few = ours.evaluate(Replay(train.image[train.label < 3]), digits).extras
+    noise = ours.evaluate(Replay(torch.rand(1000, 1, 28, 28) * 2 - 1), digits).extras
+    assert (good["modes_found"], few["modes_found"], noise["modes_found"]) == (10, 3, 0)
+    assert good["fid"] < few["fid"] < noise["fid"]
+    assert good["class_kl"] < 0.05 < 1 < few["class_kl"]
+    assert good["coverage"] > 0.9 > 0.6 > few["coverage"] > noise["coverage"] == 0
+    assert good["pairwise_ratio"] == pytest.approx(1, abs=0.05)
+    assert noise["duplicate_rate"] > 0.9 > 0.1 > good["duplicate_rate"]

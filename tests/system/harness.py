@@ -1,0 +1,142 @@
+"""Real training processes that start fast: forked from a server that has imported everything."""
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    ["lightning_gen.runs.session", "lightning_gen.metrics.evaluator", "scipy.linalg"]
+)
+TINY = [
+    "logger=none",
+    "trainer.accelerator=cpu",
+    "trainer.devices=1",
+    "trainer.threads=1",
+    "data.batch_size=16",
+    "callbacks.progress=null",
+    "callbacks.history.every_images=16",
+]
+SIZES = {
+    "dcgan": ["model.G.width=4", "model.D.width=4"],
+    "wgan_gp": ["model.G.width=4", "model.D.width=4", "model.n_critic=2"],
+    "gan": ["model.G.units=16", "model.D.units=16"],
+    "cgan": ["model.G.units=16", "model.D.units=16"],
+}
+
+
+def tiny(model, folder, data_root, iterations=9, **options):
+    """Overrides of a run of a few steps, with two evaluations and two checkpoints in between."""
+    per_step = 32 if model == "wgan_gp" else 16
+    return [
+        *TINY,
+        *SIZES.get(model, []),
+        f"model={model}",
+        "data=mnist",
+        f"paths.data={data_root}",
+        f"paths.cache={data_root}/cache",
+        f"paths.runs={folder}",
+        f"budget.images={iterations * per_step}",
+        f"callbacks.scores.every_images={4 * per_step}",
+        "callbacks.scores.n_fake=192",
+        "callbacks.scores.final_n_fake=192",
+        "metrics.n_real=192",
+        "metrics.metrics=[fid,modes]",
+        f"callbacks.sample_grid.every_images={4 * per_step}",
+        f"callbacks.checkpoint.every_images={3 * per_step}",
+        *(f"{k}={v}" for k, v in options.items()),
+    ]
+
+
+def _run(overrides, die, environment):
+    """In the child: train, and die by SIGKILL at the n-th call of a function."""
+    os.environ.update(environment)
+    if die is not None:
+        module, owner, name, count, after = die
+        __import__(module)
+        target = sys.modules[module]
+        for part in filter(None, owner.split(".")):
+            target = getattr(target, part)
+        original, calls = getattr(target, name), [0]
+
+        def killer(*args, **kwargs):
+            calls[0] += 1
+            if calls[0] == count and not after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = original(*args, **kwargs)
+            if calls[0] == count:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        setattr(target, name, killer)
+    from lightning_gen.cli import main
+
+    sys.exit(main(["train", *overrides]))
+
+
+def train(overrides, die=None, environment=None, timeout=300):
+    """Train in a process of its own and give its exit code.
+
+    Args:
+        overrides: Of ``lightning-gen train``.
+        die: (module, owner, function, n, after): kill before or after its n-th call.
+        environment: Added to the child's.
+        timeout: Seconds after which the test fails.
+    """
+    process = CONTEXT.Process(target=_run, args=(overrides, die, environment or {}))
+    process.start()
+    process.join(timeout)
+    if process.is_alive():
+        process.kill()
+        raise TimeoutError(f"no end of {overrides}")
+    return process.exitcode
+
+
+def only_run(folder):
+    """The one run below a folder of runs."""
+    (config,) = Path(folder).glob("*/*/config.yaml")
+    return config.parent
+
+
+def outcome(run):
+    """Everything of a finished run that must not depend on how often it was interrupted."""
+    newest = sorted((run / "checkpoints").glob("*.ckpt"))[-1]
+    payload = torch.load(newest, weights_only=True)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return {
+        "tensors": dict(_flat({k: payload[k] for k in ("model", "optimizers", "schedules")})),
+        "time": (payload["iteration"], payload["images_seen"]),
+        "history": [row for row in rows if row["kind"] not in {"system"}],
+        "scores": json.loads((run / "scores.json").read_text()),
+        "samples": {p.name: p.read_bytes() for p in sorted((run / "samples").glob("*.png"))},
+        "state": json.loads((run / "status.json").read_text())["state"],
+    }
+
+
+def _flat(value, key=""):
+    if isinstance(value, dict):
+        for k, v in value.items():
+            yield from _flat(v, f"{key}.{k}")
+    elif isinstance(value, (list, tuple)):
+        for i, v in enumerate(value):
+            yield from _flat(v, f"{key}.{i}")
+    else:
+        yield key, value
+
+
+def assert_same(a, b):
+    """Assert bitwise equality of two outcomes, naming what differs."""
+    assert a["tensors"].keys() == b["tensors"].keys()
+    for key, value in a["tensors"].items():
+        other = b["tensors"][key]
+        same = torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other
+        assert same, key
+    for key in ("time", "history", "scores", "state"):
+        assert a[key] == b[key], key
+    assert a["samples"].keys() == b["samples"].keys()
+    assert a["samples"] == b["samples"]

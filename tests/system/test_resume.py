@@ -1,0 +1,74 @@
+"""A run that is killed, and killed again, ends as if nothing had happened."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.models.test_gan import NAMES
+from tests.system.harness import assert_same, only_run, outcome, tiny, train
+
+PLAY = ("lightning_gen.models.gan.adversarial", "AdversarialModule", "descending")
+EVALUATE = ("lightning_gen.metrics.evaluator", "FeatureEvaluator", "evaluate")
+SCORES = ("lightning_gen.runs.run", "Run", "record_scores")
+SAVE = ("lightning_gen.runs.checkpoint", "CheckpointStore", "save")
+PRUNE = ("lightning_gen.runs.checkpoint", "CheckpointStore", "_prune")
+REPLACE = ("os", "", "replace")
+LOG = ("lightning_gen.runs.run", "Run", "log")
+SAMPLE = ("lightning_gen.runs.run", "Run", "picture")
+
+# (function, its n-th call, after it): first the place, then the place after the first resume.
+BEFORE, AFTER = False, True
+PLACES = {
+    "before the first step": [(*PLAY, 1, BEFORE), (*PLAY, 1, BEFORE)],
+    "between the players": [(*PLAY, 8, BEFORE), (*PLAY, 2, BEFORE)],
+    "as the first evaluation starts": [(*EVALUATE, 1, BEFORE), (*EVALUATE, 1, AFTER)],
+    "between an evaluation and its scores": [(*SCORES, 1, BEFORE), (*SCORES, 1, AFTER)],
+    "in the second evaluation": [(*EVALUATE, 2, AFTER), (*PLAY, 3, AFTER)],
+    "before a checkpoint": [(*SAVE, 1, BEFORE), (*SAVE, 1, BEFORE)],
+    "after a checkpoint, before the old one goes": [(*PRUNE, 2, BEFORE), (*PRUNE, 1, BEFORE)],
+    "before a rename": [(*REPLACE, 12, BEFORE), (*REPLACE, 9, BEFORE)],
+    "after a row of the history": [(*LOG, 7, AFTER), (*LOG, 3, AFTER)],
+    "after the last sample": [(*SAMPLE, 4, AFTER), (*SAVE, 1, AFTER)],
+}
+FEW = ["between the players", "between an evaluation and its scores", "before a rename"]
+
+
+def survive(model, root, mnist, whole, place):
+    """Kill twice, finish, compare."""
+    folder = root / f"{model}-{place.replace(' ', '-')}"
+    overrides = tiny(model, folder, mnist)
+    codes = [train(overrides, die=die) for die in PLACES[place]]
+    codes.append(train(overrides))
+    assert codes[0] == -9 and codes[-1] == 0, f"{place}: {codes}"
+    run = only_run(folder)
+    assert_same(whole, outcome(run))
+    leftovers = [p.name for p in run.rglob("*") if "tmp" in p.name]
+    assert not leftovers, place
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = [row["iteration"] for row in rows if row["kind"] in {"train"}]
+    assert steps == list(range(1, 10)), place
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def unbroken(request, tmp_path_factory, mnist_root):
+    """(model, folder, outcome) of a run that nothing disturbed."""
+    root = tmp_path_factory.mktemp(request.param)
+    assert train(tiny(request.param, root / "whole", mnist_root)) == 0
+    whole = outcome(only_run(root / "whole"))
+    assert whole["state"] == "finished" and whole["time"][0] == 9
+    return request.param, root, whole
+
+
+@pytest.mark.parametrize("place", FEW)
+def test_killed_twice(unbroken, mnist_root, place):
+    model, root, whole = unbroken
+    survive(model, root, mnist_root, whole, place)
+
+
+@pytest.mark.slow
+def test_killed_twice_at_every_place(unbroken, mnist_root):
+    model, root, whole = unbroken
+    with ThreadPoolExecutor(2) as pool:
+        rest = [place for place in PLACES if place not in FEW]
+        list(pool.map(lambda place: survive(model, root, mnist_root, whole, place), rest))
