@@ -72,3 +72,19 @@ def test_killed_twice_at_every_place(unbroken, mnist_root):
     with ThreadPoolExecutor(2) as pool:
         rest = [place for place in PLACES if place not in FEW]
         list(pool.map(lambda place: survive(model, root, mnist_root, whole, place), rest))
+
+
+def test_a_finished_run_is_left_alone_and_a_larger_budget_extends_it(unbroken, mnist_root):
+    model, root, _ = unbroken
+    folder = root / "short"
+    assert train(tiny(model, folder, mnist_root, iterations=6)) == 0
+    run = only_run(folder)
+    files = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in run.rglob("*") if p.is_file()}
+    assert train(tiny(model, folder, mnist_root, iterations=6)) == 0
+    assert files == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in files}
+    assert train(tiny(model, folder, mnist_root, iterations=9)) == 0
+    extended, whole = outcome(only_run(folder)), unbroken[2]
+    assert extended["tensors"].keys() == whole["tensors"].keys()
+    for key, value in whole["tensors"].items():
+        other = extended["tensors"][key]
+        assert (value == other).all() if hasattr(value, "all") else value == other, key
