@@ -31,7 +31,7 @@ class Preemption(RunCallback):
         self.request.__enter__()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
-        """Save and leave if any rank was asked to stop; after the last step only the end is left."""
+        """Save and leave if any rank was asked to; the last step goes on to the end instead."""
         if pl_module.iteration >= trainer.datamodule.stop_iteration:  # type: ignore[attr-defined]
             return
         signal = self.request.signum or 0

@@ -49,7 +49,7 @@ SCORES: Mapping[str, tuple[str, ...]] = {
     "prdc": ("precision", "recall", "density", "coverage"),
     "modes": ("modes", "class_kl", "mean_confidence"),
     "diversity": ("pairwise_ratio", "duplicate_rate"),
-    "mixture": ("modes", "high_quality", "class_kl"),
+    "mixture": ("modes", "high_quality", "reverse_kl"),
 }
 FEATURE_METRICS = frozenset(SCORES) - {"mixture"}
 
@@ -375,6 +375,7 @@ class MixtureEvaluator:
             seen = mixture_modes(x, centres, std)
             return class_facts(seen.found, seen.histogram) | {
                 "high_quality": seen.high_quality,
+                "reverse_kl": seen.kl,
                 "class_kl": seen.kl,
             }
 

@@ -315,7 +315,7 @@ def test_mixture_scores():
     assert values(evaluation) == {
         "modes_ring@2500": 1,
         "high_quality_ring@2500": 1.0,
-        "class_kl_ring@2500": pytest.approx(math.log(2)),
+        "reverse_kl_ring@2500": pytest.approx(math.log(2)),
     }
     assert evaluation.extras["class_histogram"] == [2500, 0]
     assert (evaluation.extras["modes_found"], evaluation.extras["n_classes"]) == (1, 2)
