@@ -20,8 +20,11 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --progress-bar on --editable ".[dev]"
 	@touch $@
 
+# Half precision is faster only where the processor has instructions for it.
+PRECISION := $(shell grep -qsE 'amx_bf16|avx512_bf16' /proc/cpuinfo && echo bf16-mixed || echo 32-true)
+
 demo: setup
-	$(BIN)/lightning-gen train experiment=dcgan_mnist
+	$(BIN)/lightning-gen train experiment=dcgan_mnist trainer.precision=$(PRECISION)
 
 check: setup
 	$(BIN)/ruff check .

@@ -46,7 +46,7 @@ def prepare_mnist(paths) -> None:
         writer.save("train_image", np.zeros((3, 1, 28, 28), np.uint8))
         return "here"
 
-    arrays.prepare(doctor.Path(paths["data"], "mnist"), {"name": "mnist"}, write)
+    arrays.prepare(doctor.Path(paths["data"], "mnist", "arrays"), {"name": "mnist"}, write)
 
 
 def words(paths) -> list[str]:
