@@ -1,6 +1,5 @@
 """Score a run's model."""
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,9 +43,10 @@ def evaluate(
             "the run has no metrics", where=f"{run}/config.yaml", fix="metrics=mnist, for example"
         )
     final = (config["callbacks"].get("scores") or {}).get("final_n_fake")
+    evaluator = instantiate(node)
     records: list[dict[str, Any]] = []
     for which in ("ema", "raw") if weights == "both" else (weights,):
-        evaluation = instantiate(node).evaluate(
+        evaluation = evaluator.evaluate(
             opened.model, opened.data, n_fake=n or final, split=split, weights=which, progress=True
         )
         records += [score.to_json() for score in evaluation.scores]
@@ -70,5 +70,4 @@ def main(argv: list[str]) -> int:
 
     records = evaluate(**arguments)
     console().print(scores_table(records, f"scores of {arguments['run']}"))
-    print(json.dumps({r["name"]: r.get("value") for r in records}))
     return 0

@@ -117,7 +117,13 @@ def quiet() -> None:
     """Silence what Lightning says of options that this framework sets on purpose."""
     for name in ("pytorch_lightning.utilities.rank_zero", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*across ranks.*", ".*`train_dataloader`.*"):
+    expected = (
+        ".*does not have many workers.*",
+        ".*`train_dataloader`.*",
+        ".*in eval mode at the start of training.*",  # the moving average
+        ".*will save all extracted features in buffer.*",
+    )
+    for message in expected:
         warnings.filterwarnings("ignore", message)
 
 
