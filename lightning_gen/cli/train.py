@@ -72,9 +72,12 @@ def run(config: dict[str, Any]) -> int:
     Args:
         config: The whole checked configuration.
     """
-    print("lightning_gen: starting (importing torch takes some seconds)", flush=True)
+    from lightning_gen.runs.ranks import is_rank_zero
+
+    if is_rank_zero():
+        print("lightning_gen: starting (importing torch takes some seconds)", flush=True)
     from lightning_gen.cli.summary import print_summary
-    from lightning_gen.runs.session import is_rank_zero, train
+    from lightning_gen.runs.session import train
 
     run = train(config, command=sys.argv)
     if is_rank_zero():

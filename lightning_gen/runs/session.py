@@ -22,6 +22,7 @@ from lightning_gen.errors import (
     Preempted,
 )
 from lightning_gen.randomness import fold
+from lightning_gen.runs.ranks import is_rank_zero
 from lightning_gen.runs.run import Run, SilentRun
 from lightning_gen.runs.strategy import PlayerDDPStrategy
 from lightning_gen.tracking.lightning import RunLogger
@@ -31,12 +32,6 @@ STATES: dict[type[BaseException], str] = {
     Interrupted: "interrupted",
     DivergedError: "diverged",
 }
-
-
-def is_rank_zero() -> bool:
-    """Whether this process is the first of its launch, as the launcher's environment says."""
-    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-    return all(rank == "0" for rank in ranks)
 
 
 def build_model(config: dict[str, Any]) -> GenerativeModule:
@@ -89,6 +84,12 @@ def build_trainer(
             where="trainer.devices",
             fix=f"trainer.devices={visible} or trainer=cpu",
         )
+    if options["sync_batchnorm"] and (options["accelerator"] == "cpu" or not visible):
+        raise ConfigError(
+            "batch statistics over all devices are computed on GPUs only, and none is used",
+            where="trainer.sync_batchnorm",
+            fix="trainer.sync_batchnorm=false: running statistics are averaged in any case",
+        )
     on_slurm = SLURMEnvironment.detect()
     return pl.Trainer(
         accelerator=options["accelerator"],
@@ -103,6 +104,7 @@ def build_trainer(
         callbacks=callbacks,
         logger=logger,
         max_epochs=1,
+        log_every_n_steps=1,
         limit_val_batches=0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -115,13 +117,16 @@ def build_trainer(
 
 def quiet() -> None:
     """Silence what Lightning says of options that this framework sets on purpose."""
-    for name in ("pytorch_lightning.utilities.rank_zero", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        for part in ("", ".utilities.rank_zero", ".utilities.distributed"):
+            logging.getLogger(name + part).setLevel(logging.WARNING)
     expected = (
         ".*does not have many workers.*",
         ".*`train_dataloader`.*",
         ".*in eval mode at the start of training.*",  # the moving average
         ".*will save all extracted features in buffer.*",
+        ".*all_gather is deprecated.*",  # Lightning's call
+        ".*isinstance.treespec, LeafSpec.*",  # Lightning's call
     )
     for message in expected:
         warnings.filterwarnings("ignore", message)
