@@ -28,17 +28,18 @@ def keep(run: Path, name: str | None = None) -> Path:
     name = name or opened.config["experiment_name"]
     about = opened.provenance
     costs = [row["values"] for row in opened.history(["system"])]
-    machine = {k: about[k] for k in ("python", "platform", "devices", "versions") if k in about}
+    known = ("python", "platform", "cpus", "devices", "versions")
+    machine = {k: about[k] for k in known if k in about}
+    machine["threads"] = opened.config["trainer"]["threads"] or machine.get("cpus")
     write_json(
         RESULTS / f"{name}.json",
         {
             "command": about.get("command"),
-            "commit": about.get("commit"),
+            "commit": (about.get("package_git") or {}).get("commit"),
             "machine": machine,
             "seed": opened.config["seed"],
             "images_seen": opened.status["images_seen"],
             "device_hours": costs[-1]["device_hours"] if costs else None,
-            "images_per_second": costs[-1]["images_per_second"] if costs else None,
             "alerts": [title for title, _, _ in opened.alerts()],
             "scores": opened.scores()[-1]["scores"],
         },

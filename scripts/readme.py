@@ -25,8 +25,8 @@ def scores(name: str) -> str:
     lines += [
         "",
         f"{result['images_seen']:,} images in {minutes:.1f} minutes on "
-        f"{result['machine']['devices'].split()[0].split('=')[-1]}; "
-        f"commit {(result['commit'] or 'unknown')[:8]}, seed {result['seed']}.",
+        f"{result['machine']['threads']} processor cores; commit "
+        f"{result['commit'][:8]}, seed {result['seed']}.",
     ]
     return "\n".join(lines)
 
@@ -34,7 +34,7 @@ def scores(name: str) -> str:
 def mixtures() -> str:
     """Compare the runs on mixtures."""
     lines = [
-        "| run | modes | high-quality share | reverse KL | minutes |",
+        "| run | modes | high-quality share | reverse KL | minutes on one core |",
         "| --- |" + " --- |" * 4,
     ]
     for name in ("gan_ring", "wgan_gp_ring", "gan_grid", "wgan_gp_grid"):
