@@ -1,7 +1,6 @@
 """A run that is killed, and killed again, ends as if nothing had happened."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -26,12 +25,11 @@ PLACES = {
     "between an evaluation and its scores": [(*SCORES, 1, BEFORE), (*SCORES, 1, AFTER)],
     "in the second evaluation": [(*EVALUATE, 2, AFTER), (*PLAY, 3, AFTER)],
     "before a checkpoint": [(*SAVE, 1, BEFORE), (*SAVE, 1, BEFORE)],
-    "after a checkpoint, before the old one goes": [(*PRUNE, 2, BEFORE), (*PRUNE, 1, BEFORE)],
+    "after a checkpoint and before the old one goes": [(*PRUNE, 2, BEFORE), (*PRUNE, 1, BEFORE)],
     "before a rename": [(*REPLACE, 12, BEFORE), (*REPLACE, 9, BEFORE)],
     "after a row of the history": [(*LOG, 7, AFTER), (*LOG, 3, AFTER)],
     "after the last sample": [(*SAMPLE, 4, AFTER), (*SAVE, 1, AFTER)],
 }
-FEW = ["between the players", "between an evaluation and its scores", "before a rename"]
 
 
 def survive(model, root, mnist, whole, place):
@@ -60,18 +58,10 @@ def unbroken(request, tmp_path_factory, mnist_root):
     return request.param, root, whole
 
 
-@pytest.mark.parametrize("place", FEW)
+@pytest.mark.parametrize("place", PLACES)
 def test_killed_twice(unbroken, mnist_root, place):
     model, root, whole = unbroken
     survive(model, root, mnist_root, whole, place)
-
-
-@pytest.mark.slow
-def test_killed_twice_at_every_place(unbroken, mnist_root):
-    model, root, whole = unbroken
-    with ThreadPoolExecutor(2) as pool:
-        rest = [place for place in PLACES if place not in FEW]
-        list(pool.map(lambda place: survive(model, root, mnist_root, whole, place), rest))
 
 
 def test_a_finished_run_is_left_alone_and_a_larger_budget_extends_it(unbroken, mnist_root):
