@@ -32,7 +32,6 @@ class MLP(nn.Module):
         depth: Hidden layers.
         batch_norm: Normalise each hidden layer over the batch.
         init_std: Standard deviation of the initial weights; None keeps torch's initialisation.
-        scale: Outputs are multiplied by it, for data of a wide spread.
 
     Example:
         >>> MLP(inputs=2, outputs=1, units=8, depth=3)(torch.zeros(5, 2)).shape
@@ -48,10 +47,8 @@ class MLP(nn.Module):
         depth: PositiveInt = 4,
         batch_norm: bool = False,
         init_std: NonNegativeFloat | None = None,
-        scale: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__()
-        self.scale = scale
         widths = [inputs] + [units] * depth
         layers: list[nn.Module] = []
         for inner, outer in pairwise(widths):
@@ -63,7 +60,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs) to (N, outputs)."""
-        return self.scale * self.layers(x)
+        return self.layers(x)
 
 
 class MaxoutMLP(nn.Module):
