@@ -1,4 +1,4 @@
-"""Write the README's tables from the result files; nothing in them is typed.
+"""Write experiments/RESULTS.md and the README's tables from the result files; nothing is typed.
 
 Usage: python scripts/readme.py [--check]
 """
@@ -8,44 +8,63 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean, stdev
+
+from lightning_gen.baselines.results import read
+from lightning_gen.baselines.table import judge_all, markdown, number
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "experiments" / "results"
+METRICS = ("modes", "high_quality", "reverse_kl")
 
 
 def scores(name: str) -> str:
     """List the scores of a run as a table."""
-    result = json.loads((RESULTS / f"{name}.json").read_text())
+    result = read(RESULTS / f"{name}.json").seeds[0]
     lines = ["| score | value |", "| --- | --- |"]
-    for score in result["scores"]:
+    for score in result.scores:
         value = "n/a" if score["value"] is None else f"{score['value']:.4g}"
         half = "" if score["ci"] is None else f" ± {score['ci']:.2g}"
         lines.append(f"| `{score['name']}` | {value}{half} |")
-    minutes = 60 * result["device_hours"]
     lines += [
         "",
-        f"{result['images_seen']:,} images in {minutes:.1f} minutes on "
-        f"{result['machine']['threads']} processor cores; commit "
-        f"{result['commit'][:8]}, seed {result['seed']}.",
+        f"{result.images_seen:,} images in {result.minutes:.1f} minutes on "
+        f"{result.machine['threads']} processor cores; commit "
+        f"{(result.commit or '')[:8]}, seed {result.seed}.",
     ]
     return "\n".join(lines)
 
 
 def mixtures() -> str:
-    """Compare the runs on mixtures."""
+    """Compare the runs on mixtures, over their seeds."""
     lines = [
-        "| run | modes | high-quality share | reverse KL | minutes on one core |",
-        "| --- |" + " --- |" * 4,
+        "| run | seeds | modes | high-quality share | reverse KL | minutes on one core |",
+        "| --- |" + " --- |" * 5,
     ]
     for name in ("gan_ring", "wgan_gp_ring", "gan_grid", "wgan_gp_grid"):
-        path = RESULTS / f"{name}.json"
-        if path.exists():
-            result = json.loads(path.read_text())
-            value = {s["metric"]: s["value"] for s in result["scores"]}
-            lines.append(
-                f"| `{name}` | {value['modes']:.0f} | {value['high_quality']:.1%} | "
-                f"{value['reverse_kl']:.3f} | {60 * result['device_hours']:.1f} |"
-            )
+        seeds = read(RESULTS / f"{name}.json").seeds
+        by_metric = [{s["metric"]: s["value"] for s in seed.scores} for seed in seeds]
+        cells = [_mean([v[m] for v in by_metric]) for m in METRICS]
+        minutes = fmean(seed.minutes or 0 for seed in seeds)
+        lines.append(f"| `{name}` | {len(seeds)} | {' | '.join(cells)} | {minutes:.1f} |")
+    return "\n".join(lines)
+
+
+def _mean(values: list[float]) -> str:
+    """Mean and standard error."""
+    half = stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+    return number(fmean(values), half)
+
+
+def baselines() -> str:
+    """Say in short what was reproduced; experiments/RESULTS.md has all of it."""
+    lines = ["| baseline | number | reported | obtained | verdict |", "| --- |" + " --- |" * 4]
+    for one in judge_all(RESULTS):
+        for row in one.rows:
+            if row.mean is not None and row.metric:
+                name, verdict = one.baseline.name, row.verdict
+                reported, obtained = number(row.reported, row.spread), number(row.mean, row.se)
+                lines.append(f"| `{name}` | {row.metric} | {reported} | {obtained} | {verdict} |")
     return "\n".join(lines)
 
 
@@ -64,6 +83,7 @@ def speed() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "demo": lambda: scores("dcgan_mnist"),
     "mixtures": mixtures,
+    "baselines": baselines,
     "speed": speed,
 }
 
@@ -81,9 +101,13 @@ def render(text: str) -> str:
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    before = readme.read_text(encoding="utf-8")
-    after = render(before)
-    if "--check" in sys.argv:
-        sys.exit(before != after and "README.md is not what the result files say")
-    readme.write_text(after, encoding="utf-8")
+    readme, page = ROOT / "README.md", ROOT / "experiments" / "RESULTS.md"
+    pages = {
+        readme: render(readme.read_text(encoding="utf-8")),
+        page: markdown(judge_all(RESULTS)),
+    }
+    for path, text in pages.items():
+        if "--check" not in sys.argv:
+            path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            sys.exit(f"{path.name} is not what the result files say: python scripts/readme.py")

@@ -63,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if verb not in verbs():
             raise _unknown(verb)
         return importlib.import_module(f"lightning_gen.cli.{verb}").main(rest)
+    except BrokenPipeError:  # `lightning-gen list models | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except LightningGenError as error:
         if os.environ.get("LIGHTNING_GEN_TRACEBACK") in {"1"}:
             raise

@@ -7,12 +7,13 @@ from typing import Any
 
 import yaml
 
+from lightning_gen.baselines.registry import comment
 from lightning_gen.config import paths
 from lightning_gen.config.signature import TargetError, modules, of_module, read
 from lightning_gen.config.suggest import did_you_mean, nearest
 from lightning_gen.errors import ConfigError
 
-Row = tuple[str, str, str]
+Row = tuple[str, ...]
 
 
 def main(argv: list[str]) -> int:
@@ -22,14 +23,21 @@ def main(argv: list[str]) -> int:
         argv: What to list.
     """
     known = f"one of {', '.join(KINDS)}"
-    if not argv or argv[0] in {"-h", "--help"}:
+    if not argv or {"-h", "--help"} & set(argv):
         print(f"usage: lightning-gen list KIND\n\nKIND is {known}.")
+        print("`list experiments --paper` shows what the papers report and what counts as passed.")
         return 0
-    for kind in argv:
+    kinds = [word for word in argv if word not in {"--paper"}]
+    for kind in kinds:
         if kind not in KINDS:
             near = did_you_mean(nearest(kind, KINDS, n=1))
             raise ConfigError(f"nothing called {kind!r} can be listed{near}", fix=known)
-    for kind in argv:
+    if len(kinds) < len(argv) and kinds not in ([], ["experiments"]):
+        raise ConfigError("--paper is of experiments", fix="lightning-gen list experiments --paper")
+    if len(kinds) < len(argv):
+        show("papers", list(papers()), PAPER_COLUMNS)
+        return 0
+    for kind in kinds:
         show(kind, list(KINDS[kind]()))
     return 0
 
@@ -49,7 +57,7 @@ def experiments() -> Iterator[Row]:
     papers = {name: paper for name, paper, _ in models()}
     for name, file in paths.group_files("experiment").items():
         try:
-            yield name, papers.get(_choice(file, "model") or "", ""), _comment(file)
+            yield name, papers.get(_choice(file, "model") or "", ""), comment(file)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             yield name, "", f"{file} cannot be read: {' '.join(str(error).split())}"
 
@@ -61,7 +69,37 @@ def metrics() -> Iterator[Row]:
         if reference is not None:
             yield module.rpartition(".")[2], reference, summary
     for name, file in paths.group_files("metrics").items():
-        yield f"metrics={name}", "", _comment(file)
+        yield f"metrics={name}", "", comment(file)
+
+
+PAPER_COLUMNS = ("name", "paper", "number", "reported", "passes", "evidence", "tier", "minutes")
+
+
+def papers() -> Iterator[Row]:
+    """Published numbers: how they were measured, what passes, how sure they are, what they cost."""
+    from lightning_gen.baselines.registry import baselines
+    from lightning_gen.baselines.table import number, what
+    from lightning_gen.baselines.verdict import judge
+
+    for baseline in baselines():
+        paper = baseline.paper
+        if paper is None:
+            yield (baseline.name, *[""] * (len(PAPER_COLUMNS) - 1))
+            continue
+        place = f"{paper.citation}{f', {paper.table}' if paper.table else ''} ({paper.link})"
+        cost = [f"{v:g} {k[:3]}" for k, v in paper.cost.items() if v is not None]
+        numbers = [*paper.numbers, None][: max(1, len(paper.results))]
+        for row, result in zip(judge(paper, []), numbers, strict=True):
+            yield (
+                baseline.name,
+                place,
+                what(row) if result else "no published number",
+                number(row.reported, row.spread),
+                result.passes if result else "",
+                paper.evidence,
+                paper.tier,
+                " ".join(cost),
+            )
 
 
 KINDS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -72,12 +110,13 @@ KINDS: dict[str, Callable[[], Iterator[Row]]] = {
 }
 
 
-def show(kind: str, rows: list[Row]) -> None:
+def show(kind: str, rows: list[Row], columns: Row = ("name", "paper", "")) -> None:
     """Print rows as a table, or with tabs between the columns when nobody watches.
 
     Args:
         kind: Title.
-        rows: Name, paper, one line.
+        rows: A cell a column.
+        columns: Their headings.
     """
     if not sys.stdout.isatty():
         for row in rows:
@@ -86,7 +125,7 @@ def show(kind: str, rows: list[Row]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("name", "paper", "", title=kind, box=None, title_justify="left")
+    table = Table(*columns, title=kind, box=None, title_justify="left")
     for row in rows:
         table.add_row(*row)
     Console().print(table)
@@ -115,11 +154,3 @@ def _choice(file: Path, group: str) -> str | None:
 def _yaml(file: Path) -> dict[str, Any]:
     loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
     return loaded if isinstance(loaded, dict) else {}
-
-
-def _comment(file: Path) -> str:
-    """The first comment of a YAML file that is not Hydra's."""
-    for line in file.read_text(encoding="utf-8").splitlines():
-        if line.startswith("#") and "@package" not in line:
-            return line.lstrip("# ")
-    return ""

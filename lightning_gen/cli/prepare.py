@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_gen.cli.arguments import bind
-from lightning_gen.config import compose
-from lightning_gen.config.problems import ConfigErrors
+from lightning_gen.config.compose import compose_data, instantiate
 from lightning_gen.errors import ConfigError
 
 HELP = """usage: lightning-gen prepare NAME [verify=true] [fresh=true] [KEY=VALUE ...]
@@ -15,8 +14,6 @@ Prepare the data set conf/data/NAME.yaml in paths.data and say what it holds.
   fresh=true   make the arrays anew, from the source
   KEY=VALUE    configuration, as for train: paths.data=DIR data.resolution=64 ...
 """
-UNUSED = {"model", "trainer", "callbacks", "metrics"}
-"""Parts of the configuration that data do not depend on, so that mistakes there do not matter."""
 
 
 def options(*, verify: bool = False, fresh: bool = False) -> dict[str, bool]:
@@ -49,33 +46,14 @@ def main(argv: list[str]) -> int:
     words = [word for word in argv if "=" in word]
     own = [word for word in words if word.partition("=")[0] in ("verify", "fresh")]
     asked = options(**bind(options, own))
-    node = data_node(names[0], [word for word in words if word not in own])
-    data = compose.instantiate(node)
+    node = compose_data(names[0], [word for word in words if word not in own])
+    data = instantiate(node)
     data.prepare_data(fresh=asked["fresh"])
     data.setup()
     if asked["verify"]:
         data.verify()
     _show(data, verified=asked["verify"])
     return 0
-
-
-def data_node(name: str, overrides: list[str]) -> dict[str, Any]:
-    """Compose and check the configuration of a data set.
-
-    Args:
-        name: A file of ``conf/data``.
-        overrides: Hydra's ``key=value`` words.
-
-    Raises:
-        ConfigErrors: Listing every mistake that concerns the data.
-    """
-    with compose._hydra(compose.Request()) as composer:
-        parsed = composer.parse([f"data={name}", "metrics=none", *overrides])
-        config = composer.compose([override for _, override in parsed])
-    problems = [p for p in composer.problems if p.key.partition(".")[0] not in UNUSED]
-    if problems or config is None:
-        raise ConfigErrors(problems or composer.problems)
-    return config["data"]
 
 
 def _show(data: Any, *, verified: bool) -> None:

@@ -7,6 +7,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from lightning_gen.baselines.table import verdicts
+from lightning_gen.baselines.verdict import Measured, judge
+from lightning_gen.config.paper import read_paper
+from lightning_gen.metrics.protocol import Score
+
 
 def protocol_words(record: Mapping[str, Any]) -> dict[str, str]:
     """Say a score's protocol in short words: hashes by their first eight digits.
@@ -69,6 +74,10 @@ def print_summary(run: Any) -> None:
     if scores and scores[-1]["scores"]:
         title = f"scores at {scores[-1]['images_seen']:,} images"
         out.print(scores_table(scores[-1]["scores"], title))
+        if (paper := read_paper(run.config.get("paper"))) and paper.results:
+            last = [Score.from_json(score) for score in scores[-1]["scores"]]
+            one = Measured(run.config["seed"], run.status["images_seen"], last)
+            out.print(verdicts([(run.config["experiment_name"], judge(paper, [one]))]))
     lines = [("run", str(run.path))]
     grids = sorted(Path(run.path, "samples").glob("samples-*.png"))
     lines += [("samples", str(grids[-1]))] if grids else []

@@ -153,6 +153,29 @@ def compose_group(group: str, choice: str, config: Mapping[str, Any]) -> dict[st
         return values[group]
 
 
+def compose_data(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Compose and check the configuration of a data set alone.
+
+    Args:
+        name: A file of ``conf/data``.
+        overrides: Hydra's ``key=value`` words.
+
+    Returns:
+        The data's node.
+
+    Raises:
+        ConfigErrors: Listing every mistake that concerns the data.
+    """
+    unused = {"model", "trainer", "callbacks", "metrics"}
+    with _hydra(Request()) as composer:
+        parsed = composer.parse([f"data={name}", "metrics=none", *overrides])
+        config = composer.compose([override for _, override in parsed])
+    problems = [p for p in composer.problems if p.key.partition(".")[0] not in unused]
+    if problems or config is None:
+        raise ConfigErrors(problems or composer.problems)
+    return config["data"]
+
+
 def load_run_config(path: Path | str) -> dict[str, Any]:
     """Read a run's ``config.yaml``, which may come from a stranger.
 
@@ -260,9 +283,10 @@ class _Composer:
         return parsed
 
     def sweep_parameters(self, overrides: list[Parsed]) -> list[Parsed]:
-        """Add the sweep that a ``sweep/`` file defines; the command line comes first."""
+        """Add what ``hydra.sweeper.params`` of a file sweeps; the command line comes first."""
         single = [o for _, o in overrides if not o.is_sweep_override()]
-        groups = [o for o in single if self.is_group(o) and self.right(o) is o]
+        right = (o for o in single if o.is_hydra_override() or self.right(o) is o)
+        groups = [o for o in right if self.is_group(o) or o.is_hydra_override()]
         base = self.load([_line(o) for o in groups])
         named = {o.get_key_element() for _, o in overrides}
         sweep = base.sweep if base is not None else {}

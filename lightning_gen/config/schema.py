@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
+from lightning_gen.config import paper
 from lightning_gen.config.problems import NOTHING, Problem
 from lightning_gen.config.signature import Node, Object, Parameter, TargetError, read
 from lightning_gen.config.suggest import did_you_mean, nearest
@@ -87,6 +88,16 @@ class Root:
     run: RunKeys = RunKeys()
     resume: Resume = Resume()
     tags: list[str] = field(default_factory=list)
+    paper: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class KnownAnswer:
+    """A file of ``experiments/known``: a check whose answer is known without training."""
+
+    check: Object
+    paper: dict[str, Any]
+    data: str | None = None
 
 
 SECTIONS = {"budget": Budget, "paths": Paths, "run": RunKeys, "resume": Resume, "trainer": Trainer}
@@ -133,7 +144,76 @@ def validate(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
         values[name] = _nodes(values.get(name), name, problems, room)
         if values[name] is None and name in REQUIRED_NODES:
             values.pop(name)
+    values["paper"] = validate_paper(values.get("paper"), problems)
     return _fields(_dataclass(Root), values, "", problems), problems
+
+
+def validate_known(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """Check a file of ``experiments/known`` and fill in the defaults.
+
+    Args:
+        values: What the file says.
+
+    Returns:
+        ``check``, ``paper`` and ``data``, and all mistakes.
+    """
+    problems: list[Problem] = []
+    checked = dict(values)
+    checked["check"] = _nodes(values.get("check"), "check", problems, "baselines")
+    checked["paper"] = validate_paper(values.get("paper"), problems)
+    checked = {k: v for k, v in checked.items() if v is not None or k in {"data"}}
+    return _fields(_dataclass(KnownAnswer), checked, "", problems), problems
+
+
+def validate_paper(block: Any, problems: list[Problem]) -> dict[str, Any] | None:
+    """Check a ``paper:`` block with all that lies in it.
+
+    Args:
+        block: Its value; None is none.
+        problems: Mistakes are appended.
+
+    Returns:
+        The block with its defaults written out.
+    """
+    if block is None:
+        return None
+    if not isinstance(block, Mapping):
+        problems.append(Problem("paper", "must be a mapping", block))
+        return None
+    inner = {"protocol": paper.Measurement, "cost": paper.Cost}
+    values = dict(block)
+    for name, cls in inner.items():
+        if isinstance(values.get(name), Mapping):
+            values[name] = _given(cls, values[name], f"paper.{name}.", problems)
+    if isinstance(values.get("results"), list):
+        values["results"] = [
+            _result(r, f"paper.results.{i}", problems) for i, r in enumerate(values["results"])
+        ]
+    return _fields(_dataclass(paper.Paper), values, "paper.", problems)
+
+
+def _result(result: Any, key: str, problems: list[Problem]) -> Any:
+    if not isinstance(result, Mapping):
+        problems.append(Problem(key, "must be a mapping", result))
+        return {}
+    values = dict(result)
+    if isinstance(values.get("protocol"), Mapping):
+        prefix = f"{key}.protocol."
+        values["protocol"] = _given(paper.Measurement, values["protocol"], prefix, problems)
+    checked = _fields(_dataclass(paper.Result), values, f"{key}.", problems)
+    low, high = (*(checked.get("band") or ()), None, None)[:2]
+    numbers = isinstance(low, int | float) and isinstance(high, int | float)
+    if numbers and low > high:
+        rule = "must go from the lowest to the highest value that counts as reproduced"
+        problems.append(Problem(f"{key}.band", rule, [low, high], f"band: [{high}, {low}]"))
+    return checked
+
+
+def _given(
+    cls: type, values: Mapping[str, Any], prefix: str, problems: list[Problem]
+) -> dict[str, Any]:
+    """Check what is given of a class's fields; what is not stays out."""
+    return _fields(_dataclass(cls), values, prefix, problems, fill=False)
 
 
 def keys(config: Mapping[str, Any]) -> list[str]:
@@ -299,7 +379,8 @@ def _wrong(key: str, parameter: Parameter, value: Any) -> list[Problem]:
         if get_origin(kind) in (dict, Mapping) and isinstance(value, Mapping):
             inner = get_args(kind)[1]
             bad = {f"{key}.{k}": v for k, v in value.items() if _adapter(inner)(v) is NOTHING}
-            return [p for k, v in bad.items() for p in _wrong(k, Parameter(k, inner), v)]
+            if bad:
+                return [p for k, v in bad.items() for p in _wrong(k, Parameter(k, inner), v)]
     choices = [c for c in _choices(annotation) if isinstance(c, str)]
     near = did_you_mean(nearest(str(value), choices, n=1, cutoff=0.3)) if choices else ""
     default = parameter.default

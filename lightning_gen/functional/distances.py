@@ -29,6 +29,25 @@ def distance_blocks(x: Tensor, y: Tensor, rows: int = 1024) -> Iterator[tuple[sl
         yield here, torch.cdist(x[here], y)
 
 
+def nearest(x: Tensor, y: Tensor, rows: int = 1024) -> tuple[Tensor, Tensor]:
+    """Find for each point the nearest one of a set.
+
+    Args:
+        x: Points (N, d), N > 0.
+        y: The set (M, d), M > 0.
+        rows: Rows of x at a time; a block takes 8 x rows x M bytes.
+
+    Returns:
+        The distances (N,) in float64, and which points of the set they are to (N,).
+
+    Example:
+        >>> nearest(torch.tensor([[0.0], [5.0]]), torch.tensor([[4.0], [1.0]]))
+        (tensor([1., 1.], dtype=torch.float64), tensor([1, 0]))
+    """
+    blocks = [distance.min(1) for _, distance in distance_blocks(x, y, rows)]
+    return torch.cat([b.values for b in blocks]), torch.cat([b.indices for b in blocks])
+
+
 class Neighbourhood(NamedTuple):
     """Distances inside one set of N points, each point without itself.
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -50,8 +51,9 @@ SCORES: Mapping[str, tuple[str, ...]] = {
     "modes": ("modes", "class_kl", "mean_confidence"),
     "diversity": ("pairwise_ratio", "duplicate_rate"),
     "mixture": ("modes", "high_quality", "reverse_kl"),
+    "parzen": ("parzen",),
 }
-FEATURE_METRICS = frozenset(SCORES) - {"mixture"}
+FEATURE_METRICS = frozenset(SCORES) - {"mixture", "parzen"}
 
 
 def measure(plan: Mapping[str, tuple[Protocol, Measure]]) -> Evaluation:
@@ -313,16 +315,38 @@ class FeatureEvaluator:
         return {metric: plan[metric] for metric in self.metrics}
 
 
-class MixtureEvaluator:
-    """Modes found, high-quality share and reverse KL of a model of points, for a known mixture.
+class SampleEvaluator(ABC):
+    """Scores of samples as they are, without a network; a subclass says what they are held against.
 
     Args:
-        n_fake: Number of generated points; 2500 in VEEGAN and PacGAN.
-        seed: Seed of their latents.
+        metric: Key of :data:`SCORES`.
+        n_fake: Number of generated samples.
+        split: Split of the real samples; empty where the truth is known.
+        seed: Seed of the latents.
     """
 
-    def __init__(self, n_fake: PositiveInt = 2500, seed: int = 0) -> None:
-        self.n_fake, self.seed = n_fake, seed
+    def __init__(self, metric: str, n_fake: int, split: str, seed: int) -> None:
+        self.metric, self.n_fake, self.split, self.seed = metric, n_fake, split, seed
+
+    @abstractmethod
+    def protocol(self, data: Any, draws: Protocol) -> Protocol:
+        """Complete how the samples are drawn with what they are measured by."""
+
+    @abstractmethod
+    def truth(self, data: Any, split: str, device: torch.device) -> Any:
+        """What the samples are compared with.
+
+        Raises:
+            MetricError: The data do not have it; nothing is generated then.
+        """
+
+    @abstractmethod
+    def values(self, x: Tensor, truth: Any, shown: bool) -> Measured:
+        """Measure samples (N, ...) against the truth.
+
+        Raises:
+            MetricError: The samples are of no use.
+        """
 
     def evaluate(
         self,
@@ -337,49 +361,72 @@ class MixtureEvaluator:
         world: int = 1,
         progress: bool = False,
     ) -> Evaluation:
-        """Score a model against ``data.mixture``; every rank returns the same.
+        """Score a model against data; every rank returns the same.
 
         Args:
             model: A model with ``sample``.
-            data: A data module whose ``mixture`` gives centres (K, d) and a standard deviation.
-            n_fake: Number of generated points, if not the evaluator's.
-            split: Not used: the truth is known.
+            data: A data module that is set up.
+            n_fake: Number of generated samples, if not the evaluator's.
+            split: Split of the real samples, if not the evaluator's.
             weights: Averaged weights where the model has them, or raw ones.
             gather: Concatenates a tensor over ranks; None for one process.
             rank: This process.
             world: Number of processes.
-            progress: Show a bar, on rank 0.
+            progress: Show bars, on rank 0.
         """
-        centres, std = data.mixture
-        weights = averaged(model, weights)
-        protocol = Protocol(
+        weights, shown = averaged(model, weights), progress and rank == 0
+        draws = Protocol(
             extractor=data.name,
             extractor_sha256="",
             resize="",
             n_real=0,
             n_fake=n_fake or self.n_fake,
-            split="",
+            split=self.split and (split or self.split),
             weights=weights,
             seed=self.seed,
             data_fingerprint=data.fingerprint,
-            options={"radius": "3 std"},
         )
-        title = "generated points" if progress and rank == 0 else None
+        protocol = self.protocol(data, draws)
+        try:
+            truth = self.truth(data, protocol.split, model.device)
+        except MetricError as error:
+            return measure({self.metric: (protocol, refusing(error))})
+        title = "generated samples" if shown else None
         with sampling(model, weights):
             (x,) = Team(gather, rank, world).collect(
                 protocol.n_fake, lambda j: (draw(model, data.num_classes, self.seed, j),), title
             )
+        return measure({self.metric: (protocol, partial(self.values, x, truth, shown))})
 
-        def mixture() -> Measured:
-            refuse(~x.isfinite().all(1), "generated points are not finite")
-            seen = mixture_modes(x, centres, std)
-            return class_facts(seen.found, seen.histogram) | {
-                "high_quality": seen.high_quality,
-                "reverse_kl": seen.kl,
-                "class_kl": seen.kl,
-            }
 
-        return measure({"mixture": (protocol, mixture)})
+class MixtureEvaluator(SampleEvaluator):
+    """Modes found, high-quality share and reverse KL of a model of points, for a known mixture.
+
+    Args:
+        n_fake: Number of generated points; 2500 in VEEGAN and PacGAN.
+        seed: Seed of their latents.
+    """
+
+    def __init__(self, n_fake: PositiveInt = 2500, seed: int = 0) -> None:
+        super().__init__("mixture", n_fake, "", seed)
+
+    def protocol(self, data: Any, draws: Protocol) -> Protocol:
+        """The truth is known, so there are no real samples."""
+        return replace(draws, options={"radius": "3 std"})
+
+    def truth(self, data: Any, split: str, device: torch.device) -> Any:
+        """Centres (K, d) and standard deviation of the mixture."""
+        return data.mixture
+
+    def values(self, x: Tensor, truth: Any, shown: bool) -> Measured:
+        """Count modes among the points (N, d)."""
+        refuse(~x.isfinite().all(1), "generated points are not finite")
+        seen = mixture_modes(x, *truth)
+        return class_facts(seen.found, seen.histogram) | {
+            "high_quality": seen.high_quality,
+            "reverse_kl": seen.kl,
+            "class_kl": seen.kl,
+        }
 
 
 def class_facts(found: int, histogram: Tensor) -> Measured:

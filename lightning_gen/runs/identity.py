@@ -32,6 +32,7 @@ HARMLESS = (
     "run",
     "resume",
     "tags",
+    "paper",
 )
 ABSENT = "(absent)"
 

@@ -115,6 +115,17 @@ def build_trainer(
     )
 
 
+def hardware(trainer: pl.Trainer) -> str:
+    """Name what is trained on: ``1 x CPU`` or ``8 x NVIDIA H200``.
+
+    Args:
+        trainer: The trainer.
+    """
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+    return f"{trainer.world_size} x {name}"
+
+
 def quiet() -> None:
     """Silence what Lightning says of options that this framework sets on purpose."""
     for name in ("pytorch_lightning", "lightning_fabric"):
@@ -188,7 +199,7 @@ def _train(config: dict[str, Any], run: Run | SilentRun) -> Run | SilentRun:
     trainer = build_trainer(config, callbacks, RunLogger(run, model), str(run.path))
     if config["trainer"]["compile"]:
         model.compile_networks()
-    run.update_provenance(data_fingerprint=data.fingerprint)
+    run.update_provenance(data_fingerprint=data.fingerprint, device=hardware(trainer))
     run.start_view(config, resumed=newest is not None)
     run.set_status("running")
     trainer.fit(model, datamodule=data)

@@ -13,7 +13,7 @@ from lightning_gen.metrics.diversity import FeatureDiversity, diversity
 from lightning_gen.metrics.fid import FrechetDistance
 from lightning_gen.metrics.mixture import MixtureModes, mixture_modes
 from lightning_gen.metrics.modes import ModesFound, modes
-from lightning_gen.metrics.parzen import SIGMAS, parzen, parzen_log_likelihood
+from lightning_gen.metrics.parzen import parzen, parzen_log_likelihood
 from lightning_gen.metrics.prdc import PrecisionRecallDensityCoverage, prdc
 
 
@@ -69,22 +69,13 @@ def test_fid_refuses_too_few_samples(n):
         fid(torch.randn(100, 20), torch.randn(n, 20))
 
 
-@pytest.mark.parametrize(
-    ("n", "tolerance"), [(2000, None), pytest.param(10_000, 1, marks=pytest.mark.slow)]
-)
-def test_prdc_of_equal_gaussians(n, tolerance):
-    """clovaai/generative-evaluation-prdc: .4772 .4705 1.0555 .9735 for 10k of N(0, I) in 1000-d."""
+def test_prdc_of_equal_gaussians():
+    """Fewer samples than in baselines/known/prdc_gaussians.py, the same picture."""
     torch.manual_seed(0)
-    got = prdc(torch.randn(n, 1000), torch.randn(n, 1000), k=5)
-    if tolerance is None:  # fewer samples, the same picture
-        assert abs(got.precision - got.recall) < 0.06
-        assert 0.85 < got.density < 1.2
-        assert got.coverage > 0.95
-    else:
-        assert got.precision == pytest.approx(0.4772, abs=0.015)
-        assert got.recall == pytest.approx(0.4705, abs=0.015)
-        assert got.density == pytest.approx(1.0555, abs=0.04)
-        assert got.coverage == pytest.approx(0.9735, abs=0.005)
+    got = prdc(torch.randn(2000, 1000), torch.randn(2000, 1000), k=5)
+    assert abs(got.precision - got.recall) < 0.06
+    assert 0.85 < got.density < 1.2
+    assert got.coverage > 0.95
 
 
 def test_prdc_by_its_definition():
@@ -224,13 +215,3 @@ def test_parzen_refuses_pixels_of_another_range():
     for bad in (x * 2 - 1, x + math.nan):
         with pytest.raises(MetricError, match=r"samples must be finite and in \[0, 1\]"):
             parzen(bad, x, x)
-
-
-@pytest.mark.slow
-def test_parzen_of_real_digits(digits):
-    """Theis et al. 2015: 243; 242.7 +- 2.1 at sigma .1668 with this protocol."""
-    train, test = ((digits.real(split).image + 1) / 2 for split in ("train", "test"))
-    score = parzen(train[:10_000], train[50_000:51_000], test)
-    assert score.mean == pytest.approx(243, abs=3)
-    assert score.se == pytest.approx(2.1, abs=0.1)
-    assert score.sigma == pytest.approx(SIGMAS[2])

@@ -1,0 +1,1 @@
+"""Published numbers: known answers, recipes, verdicts."""

@@ -1,0 +1,112 @@
+"""The paper blocks of all experiments and known answers are sound; mistakes in them are named."""
+
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+import yaml
+
+from lightning_gen.baselines.registry import baselines, known_files, load_recipe, named
+from lightning_gen.config.compose import check_overrides
+from lightning_gen.config.paper import Measurement
+from lightning_gen.config.problems import ConfigErrors
+from lightning_gen.config.schema import validate_paper
+from lightning_gen.metrics.protocol import Protocol
+from lightning_gen.runs.identity import digest
+
+ALL = baselines()
+BLOCK = {
+    "citation": "A. Author, Title, 2020",
+    "link": "arXiv:2001.00001",
+    "results": [{"metric": "fid", "value": 3.0, "band": [2, 4], "why": "2 se", "better": "lower"}],
+}
+
+
+@pytest.mark.parametrize("baseline", ALL, ids=lambda b: b.name)
+def test_every_experiment_says_what_it_is_measured_by(baseline):
+    paper = baseline.paper
+    assert paper is not None
+    assert baseline.summary
+    assert paper.url.startswith("https://")
+    assert paper.seeds
+    assert paper.source
+    for number in paper.numbers:
+        low, high = (x if x is not None else number.value for x in number.band)
+        assert low <= number.value <= high, f"the paper's own {number.metric} must pass"
+        assert number.why
+        assert (number.spread is None) == (number.spread_is is None)
+
+
+def test_names_are_unique():
+    assert len({b.name for b in ALL}) == len(ALL)
+
+
+def test_a_protocol_is_fixed_by_fields_that_scores_have():
+    assert {f.name for f in fields(Measurement)} < {f.name for f in fields(Protocol)}
+
+
+def test_the_block_changes_no_run():
+    plain = check_overrides(["experiment=gan_ring"])
+    assert plain["paper"]["results"]
+    assert digest(plain) == digest({**plain, "paper": None})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"citation": None}, "paper.citation"),
+        ({"evidence": "rumour"}, "paper.evidence: must be one of 'read'"),
+        ({"teir": "gpu"}, "paper.teir: unknown key; did you mean 'paper.tier'"),
+        ({"protocol": {"n_fakes": 3}}, "did you mean 'paper.protocol.n_fake'"),
+        ({"protocol": {"weights": "average"}}, "paper.protocol.weights: must be one of"),
+        ({"cost": {"minutes": 3}}, "paper.cost.minutes: unknown key"),
+        ({"results": [{"metric": "fid"}]}, "paper.results.0.value: is required"),
+        ({"results": [{**BLOCK["results"][0], "band": [4, 2]}]}, "paper.results.0.band: must go"),
+        ({"results": [{**BLOCK["results"][0], "band": [4]}]}, "paper.results.0.band"),
+        ({"results": ["fid 3"]}, "paper.results.0: must be a mapping"),
+        ({"images": 0}, "paper.images: must be an integer >= 1"),
+    ],
+)
+def test_mistakes_in_a_block_are_named(change, said):
+    problems = []
+    validate_paper({**BLOCK, **change}, problems)
+    assert any(said in str(p) for p in problems), [str(p) for p in problems]
+
+
+def test_a_sound_block_has_no_mistake():
+    problems = []
+    assert validate_paper(BLOCK, problems)["tier"] == "minutes"
+    assert problems == []
+
+
+def test_a_users_own_recipes_and_checks_are_found(tmp_path, monkeypatch):
+    (tmp_path / "known").mkdir()
+    (tmp_path / "mine.yaml").write_text(
+        "# @package _global_\n# Mine.\n" + yaml.safe_dump({"paper": {**BLOCK, "images": "many"}})
+    )
+    monkeypatch.setenv("LIGHTNING_GEN_EXPERIMENTS", str(tmp_path))
+    with pytest.raises(ConfigErrors, match=r"mine.yaml: paper.images: must be an integer"):
+        load_recipe("mine")
+    (tmp_path / "known" / "answer.yaml").write_text("check: 3\ndata: mnist\n")
+    assert "answer" in known_files()
+    with pytest.raises(ConfigErrors, match="check"):
+        named(["answer"])
+
+
+def test_unknown_names_are_all_said_with_the_nearest():
+    with pytest.raises(ConfigErrors) as info:
+        named(["gan_rign", "dcgan_mnits"])
+    assert "'gan_ring'" in str(info.value)
+    assert "'dcgan_mnist'" in str(info.value)
+
+
+def test_listing_papers_is_quick_because_torch_stays_out():
+    code = (
+        "import sys; from lightning_gen.cli import main; main(['list', 'experiments', '--paper']);"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "gan_ring\tLin, Khetan" in done.stdout
+    assert "6.30 ± 0.50\t5.3 to 7.3\tread\tminutes" in done.stdout
