@@ -1,0 +1,217 @@
+"""What a dashboard shows: one catalogue of panels over the names that runs log in W&B.
+
+:mod:`lightning_gen.tracking.wandb_process` names a value ``<kind of row>/<name>`` and a picture by
+its key. A panel has exact names, or a regular expression where a name carries counts
+(``eval/fid_mnist@10k_test``). The expressions are of RE2, which W&B reads, without groups that
+capture, and match the whole name.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightning_gen.config.paper import Paper, Result
+from lightning_gen.metrics.protocol import Protocol, Score
+
+X_AXIS = "images_seen"
+"""Logged with every row, so it is the x axis of every plot."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot, or the pictures of one key.
+
+    Args:
+        title: Its title.
+        keys: Names, or one regular expression that begins with ``^``.
+        needs: Facts (:func:`facts`) of which an experiment has one when its runs log this; none are
+            needed where every row of the kind has it.
+        pictures: Whether the names are those of pictures.
+        lines: Horizontal lines: a name whose points they are drawn over, and the value there.
+    """
+
+    title: str
+    keys: str
+    needs: str = ""
+    pictures: bool = False
+    lines: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def regex(self) -> str | None:
+        """The regular expression, or None when the names are exact."""
+        return self.keys if self.keys.startswith("^") else None
+
+    @property
+    def names(self) -> list[str]:
+        """The exact names."""
+        return [] if self.regex else self.keys.split()
+
+    def shows(self, key: str) -> bool:
+        """Whether the panel shows a name.
+
+        Example:
+            >>> Panel("FID", "^eval/fid_.*$", "fid").shows("eval/fid_mnist@10k_test")
+            True
+        """
+        return bool(re.search(self.regex, key)) if self.regex else key in self.names
+
+
+SECTIONS: dict[str, tuple[Panel, ...]] = {
+    "samples": (
+        Panel("samples from the same latents", "samples", "sample_grid", pictures=True),
+        Panel("real", "real", "sample_grid", pictures=True),
+    ),
+    "scores against images seen": (
+        Panel("FID", "^eval/fid_.*$", "fid"),
+        Panel("KID", "^eval/kid_.*$", "kid"),
+        Panel("inception score", "^eval/inception_score_.*$", "inception_score"),
+        Panel("precision and recall", "^eval/(?:precision|recall)_.*$", "prdc"),
+        Panel("density and coverage", "^eval/(?:density|coverage)_.*$", "prdc"),
+        Panel("modes found", "^eval/modes_.*$", "modes mixture"),
+        Panel("KL of the modes", "^eval/(?:class|reverse)_kl_.*$", "modes mixture"),
+        Panel("share of samples near a mode", "^eval/high_quality_.*$", "mixture"),
+        Panel("confidence of the classifier", "^eval/mean_confidence_.*$", "modes"),
+        Panel("pairwise distance, relative to real", "^eval/pairwise_ratio_.*$", "diversity"),
+        Panel("near copies", "^eval/duplicate_rate_.*$", "diversity"),
+        Panel("Parzen log-likelihood", "^eval/parzen.*$", "parzen"),
+    ),
+    "mode collapse": (
+        Panel("limits crossed", "collapse/reasons"),
+        Panel("modes found, of a perfect model's", "collapse/modes_share", "modes mixture"),
+        Panel("KL beyond a perfect model's", "collapse/class_kl", "modes mixture"),
+        Panel("share of samples near a mode", "collapse/high_quality", "mixture"),
+        Panel("confidence of the classifier", "collapse/mean_confidence", "modes"),
+        Panel("recall and coverage", "collapse/recall collapse/coverage", "prdc"),
+        Panel("pairwise distance, relative to real", "collapse/pairwise_ratio", "diversity"),
+        Panel("near copies", "collapse/duplicate_rate", "diversity"),
+        Panel("FID, relative to the run's best", "collapse/fid_ratio", "fid"),
+    ),
+    "losses and player health": (
+        # All that a step records but learning rates and gradient norms; RE2 cannot look ahead.
+        Panel("losses", "^train/(?:[^lg]|l[^r]|g[^r]|gr[^a]|gra[^d]|grad[^_]).*$"),
+        Panel("gradient norms", "^train/grad_norm_.*$", "finite_guard"),
+        Panel("learning rates", "^train/lr_.*$"),
+        Panel("discriminator: share it is sure of", "collapse/D_saturation", "D"),
+        Panel("discriminator: real less generated logits", "collapse/D_gap", "D"),
+        Panel(
+            "gradient norm of G to that of D",
+            "collapse/gradient_ratio collapse/gradient_imbalance",
+            "D",
+        ),
+    ),
+    "cost": (
+        Panel("images per second, training alone", "system/images_per_second"),
+        Panel("device-hours", "system/device_hours"),
+        Panel("peak memory in bytes", "system/peak_memory_bytes"),
+        Panel("share of time in evaluation", "system/evaluation_share"),
+        Panel("seconds left", "system/seconds_left"),
+    ),
+}
+SCORES = "scores against images seen"
+WRITERS = {
+    "train": {"history"},
+    "eval": {"scores"},
+    "collapse": {"scores", "collapse"},
+    "system": {"throughput"},
+}
+"""The callbacks without which there are no rows of a kind."""
+CLASSIFIERS = {"mnist"}
+"""The extractors that know the classes of their data, without which there are no modes."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What an evaluator measures, and what its scores' protocols say whatever its arguments.
+
+    Args:
+        metrics: Its metrics.
+        fixed: Fields of the protocol. Without them the extractor is named after the evaluator's
+            argument, else after the data; the split after the argument, else not at all.
+    """
+
+    metrics: frozenset[str]
+    fixed: Mapping[str, str] = field(default_factory=dict)
+
+
+EVALUATORS = {
+    "FeatureEvaluator": Measures(
+        frozenset({"fid", "kid", "inception_score", "prdc", "modes", "diversity"})
+    ),
+    "MixtureEvaluator": Measures(frozenset({"mixture"})),
+    "ParzenEvaluator": Measures(frozenset({"parzen"}), {"extractor": "pixels", "split": "test"}),
+}
+
+
+def _measures(node: Mapping[str, Any] | None) -> Measures:
+    target = (node or {}).get("_target_", "")
+    return EVALUATORS.get(target.rpartition(".")[2], Measures(frozenset()))
+
+
+def facts(config: Mapping[str, Any]) -> set[str]:
+    """Say what decides which names an experiment's runs log.
+
+    Args:
+        config: The checked configuration of the experiment.
+
+    Returns:
+        Names of its callbacks, of what its evaluator measures, and of its model's arguments.
+    """
+    node = config["metrics"] or {}
+    measured = set(_measures(node).metrics)
+    if node.get("extractor", "mnist") not in CLASSIFIERS:
+        measured -= {"modes"}
+    measured &= set(node.get("metrics") or measured)
+    callbacks = {name for name, callback in config["callbacks"].items() if callback}
+    return measured | callbacks | set(config["model"])
+
+
+def shown(panel: Panel, known: Iterable[set[str]]) -> bool:
+    """Whether one of the experiments logs what a panel shows.
+
+    Args:
+        panel: The panel.
+        known: The facts of each experiment.
+    """
+    needs = set(panel.needs.split())
+    writers = WRITERS.get(panel.keys.lstrip("^").partition("/")[0], set())
+    return any(writers <= has and (not needs or needs & has) for has in known)
+
+
+def paper_key(config: Mapping[str, Any], paper: Paper, result: Result) -> tuple[str, str] | None:
+    """Name the score of an experiment's runs that is measured as a published number was.
+
+    Args:
+        config: The checked configuration of the experiment.
+        paper: Its paper.
+        result: One of the paper's numbers.
+
+    Returns:
+        The name in W&B, and that of the evaluations during training, which differs when they have
+        fewer samples; None when no score of the runs is comparable with the number.
+    """
+    node, scores = config["metrics"], config["callbacks"].get("scores")
+    if not node or not scores or paper.metrics:
+        return None
+    fixed, fields = paper.measurement(result), {**node, **_measures(node).fixed}
+    final = scores["final_n_fake"] or scores["n_fake"]
+    averaged = config["model"].get("ema_halflife") is not None
+    weights = {"both": ("ema", "raw")}.get(scores["weights"], (scores["weights"],))
+    weights = weights if averaged else ("raw",)
+    logged: dict[str, Sequence[Any]] = {
+        "extractor": [fields.get("extractor", config["data"]["name"])],
+        "n_fake": [final, *([scores["n_fake"]] if scores["every_images"] else [])],
+        "split": [fields.get("split", "")],
+        "weights": weights,
+    }
+    how = {name: fixed.get(name, values[0]) for name, values in logged.items()}
+    if any(how[name] not in values for name, values in logged.items()):
+        return None
+
+    def name(n_fake: int) -> str:
+        rest: dict[str, Any] = {"extractor_sha256": "", "resize": "", "data_fingerprint": ""}
+        protocol = Protocol(**{**how, "n_fake": n_fake}, **rest, n_real=0, seed=0)
+        raw = averaged and how["weights"] in {"raw"}
+        return f"eval/{Score(result.metric, None, protocol).name}{'_raw' if raw else ''}"
+
+    return name(how["n_fake"]), name(logged["n_fake"][-1])

@@ -1,0 +1,1 @@
+"""The comparison of runs: groups, scores, curves and pictures on one page."""
