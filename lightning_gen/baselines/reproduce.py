@@ -81,6 +81,8 @@ def run(
 
 def _known(baseline: Baseline, overrides: Sequence[str], seed: int) -> SeedResult:
     """Run a check in this process."""
+    import torch
+
     assert baseline.check is not None
     about = {**provenance.describe([], "cpu"), "device": "1 x CPU"}
     data = _data(compose_data(baseline.data, _paths(overrides))) if baseline.data else None
@@ -92,7 +94,7 @@ def _known(baseline: Baseline, overrides: Sequence[str], seed: int) -> SeedResul
         [score.to_json() for score in scores],
         minutes=(time.perf_counter() - started) / 60,
         commit=_commit(about),
-        machine=_machine(about, None),
+        machine=_machine(about, torch.get_num_threads()),
         time=about["time"],
     )
 

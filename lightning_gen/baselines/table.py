@@ -78,14 +78,26 @@ def _exponent(value: float) -> int:
     return int(f"{value:e}".partition("e")[2])
 
 
-def what(row: Row) -> str:
-    """Name a number by its metric and what of its protocol tells it from others.
+def what(row: Row, among: Sequence[Row] = ()) -> str:
+    """Name a number by its metric and what tells it from others of that metric.
 
     Args:
         row: A judged number.
+        among: The other numbers of its paper; without them the whole protocol is said.
     """
-    words = [f"{k.removeprefix('options.')}={v}" for k, v in row.protocol.items()]
-    return f"{row.metric}" + (f" ({', '.join(words)})" if words else "")
+    others = [r.protocol for r in among if r.metric == row.metric and r is not row]
+    return row.metric + _words(
+        {
+            k: v
+            for k, v in row.protocol.items()
+            if not among or any(other.get(k) != v for other in others)
+        }
+    )
+
+
+def _words(protocol: Mapping[str, Any]) -> str:
+    words = [f"{k.removeprefix('options.')}={v}" for k, v in protocol.items()]
+    return f" ({', '.join(words)})" if words else ""
 
 
 def verdicts(found: Iterable[tuple[str, Sequence[Row]]]) -> Table:
@@ -99,7 +111,7 @@ def verdicts(found: Iterable[tuple[str, Sequence[Row]]]) -> Table:
         for row in rows:
             table.add_row(
                 name,
-                what(row),
+                what(row, rows),
                 number(row.reported, row.spread),
                 number(row.mean, row.se),
                 str(row.n or ""),
@@ -137,7 +149,7 @@ def _verdicts(found: Sequence[Judged]) -> Iterator[str]:
             gap = "" if row.gap is None else f"{row.gap:+.3g}"
             cells = (
                 f"`{one.baseline.name}`",
-                what(row) if row.metric else "",
+                what(row, one.rows),
                 number(row.reported, row.spread),
                 obtained,
                 str(row.n or ""),
@@ -193,6 +205,12 @@ def _sources(found: Sequence[Judged]) -> Iterator[str]:
         source = f" ({paper.source})" if paper.source else ""
         yield f"- `{one.baseline.name}`: [{_cell(paper.citation)}]({paper.url}){place}; "
         yield f"  {GRADES[paper.evidence]}{_cell(source)}."
+        alike = [
+            {k: v for k, v in row.protocol.items() if all(r.protocol.get(k) == v for r in one.rows)}
+            for row in one.rows[:1]
+        ]
+        if alike and alike[0]:
+            yield f"  - Measured with{_words(alike[0])}."
         for departure in paper.departures:
             yield f"  - Otherwise than the paper: {departure}."
 

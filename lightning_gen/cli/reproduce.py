@@ -50,7 +50,9 @@ def main(argv: list[str]) -> int:
     found, screen = [], console()
     for i, baseline in enumerate(asked.chosen, 1):
         print(f"\n[{i}/{len(asked.chosen)}] {baseline.name}: {baseline.summary}", flush=True)
-        command = shlex.join(["lightning-gen", "reproduce", baseline.name, *asked.overrides])
+        # Where files lie and who watches is the reader's own affair.
+        told = [w for w in asked.overrides if not w.startswith(("paths.", "logger"))]
+        command = shlex.join(["lightning-gen", "reproduce", baseline.name, *told])
         seeds = list(reproduce.run(baseline, asked.overrides, asked.seeds))
         result = results.BaselineResult(baseline.name, command, seeds)
         file = results.write(asked.out / "results", result)

@@ -60,6 +60,8 @@ class Result:
     def passes(self) -> str:
         """The band in words."""
         low, high = self.band
+        if low == high:
+            return f"exactly {low:g}"
         if low is None or high is None:
             return f"at most {high:g}" if high is not None else f"at least {low:g}"
         return f"{low:g} to {high:g}"
