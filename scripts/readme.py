@@ -9,6 +9,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
+
+from scipy.stats import ttest_rel
 
 from lightning_gen.baselines.results import read
 from lightning_gen.baselines.table import judge_all, markdown, number
@@ -43,7 +46,7 @@ def mixtures() -> str:
     ]
     for name in ("gan_ring", "wgan_gp_ring", "gan_grid", "wgan_gp_grid"):
         seeds = read(RESULTS / f"{name}.json").seeds
-        by_metric = [{s["metric"]: s["value"] for s in seed.scores} for seed in seeds]
+        by_metric = [{s["metric"]: s["value"] for s in seed.scores[:3]} for seed in seeds]
         cells = [_mean([v[m] for v in by_metric]) for m in METRICS]
         minutes = fmean(seed.minutes or 0 for seed in seeds)
         lines.append(f"| `{name}` | {len(seeds)} | {' | '.join(cells)} | {minutes:.1f} |")
@@ -54,6 +57,37 @@ def _mean(values: list[float]) -> str:
     """Mean and standard error."""
     half = stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
     return number(fmean(values), half)
+
+
+def difference() -> str:
+    """Compare two recipes on the same score over their seeds."""
+    first, second = ("gan_ring", "wgan_gp_ring")
+    lines = [
+        f"| {second} less {first} | weights | difference | 95 % interval | p |",
+        "| --- |" + " --- |" * 4,
+    ]
+    held = [
+        {
+            seed.seed: {s["metric"]: s["value"] for s in seed.scores if _raw(s)}
+            for seed in read(RESULTS / f"{name}.json").seeds
+        }
+        for name in (first, second)
+    ]
+    seeds = sorted(held[0].keys() & held[1].keys())
+    for metric in METRICS:
+        a, b = ([scores[seed][metric] for seed in seeds] for scores in held)
+        test = ttest_rel(b, a)
+        low, high = test.confidence_interval()
+        lines.append(
+            f"| {metric} | raw | {fmean(b) - fmean(a):+.3g} | [{low:.3g}, {high:.3g}] | "
+            f"{test.pvalue:.2g} |"
+        )
+    lines += ["", f"Paired by seed (Student's t), {len(seeds)} seeds each."]
+    return "\n".join(lines)
+
+
+def _raw(score: dict[str, Any]) -> bool:
+    return score["protocol"]["weights"] in {"raw"}
 
 
 def baselines() -> str:
@@ -83,6 +117,7 @@ def speed() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "demo": lambda: scores("dcgan_mnist"),
     "mixtures": mixtures,
+    "difference": difference,
     "baselines": baselines,
     "speed": speed,
 }

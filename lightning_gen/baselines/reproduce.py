@@ -118,7 +118,7 @@ def _recipe(baseline: Baseline, overrides: Sequence[str], seed: int) -> SeedResu
     costs = [row["values"] for row in opened.history(["system"])]
     hours = costs[-1].get("device_hours") if costs else None
     memory = [cost["peak_memory_bytes"] for cost in costs if cost.get("peak_memory_bytes")]
-    scores = [Score.from_json(score) for score in opened.scores()[-1]["scores"]]
+    scores = [Score.from_json(score) for score in opened.last_scores()["scores"]]
     if baseline.paper is not None:
         scores += measure(path, baseline.paper, scores)
     return SeedResult(

@@ -285,8 +285,8 @@ class _Composer:
     def sweep_parameters(self, overrides: list[Parsed]) -> list[Parsed]:
         """Add what ``hydra.sweeper.params`` of a file sweeps; the command line comes first."""
         single = [o for _, o in overrides if not o.is_sweep_override()]
-        right = (o for o in single if o.is_hydra_override() or self.right(o) is o)
-        groups = [o for o in right if self.is_group(o) or o.is_hydra_override()]
+        whole = [o for o in single if self.is_group(o) or o.is_hydra_override()]
+        groups = [o for o in whole if self.right(o) is o]
         base = self.load([_line(o) for o in groups])
         named = {o.get_key_element() for _, o in overrides}
         sweep = base.sweep if base is not None else {}

@@ -168,5 +168,7 @@ def describe(command: Sequence[str], devices: str) -> dict[str, Any]:
 
 
 def new_wandb_id() -> str:
-    """Draw an id as W&B does: 8 digits in base 36."""
+    """Draw an id as W&B does: 8 digits in base 36; the agent of a W&B sweep has one for its run."""
+    if os.environ.get("WANDB_SWEEP_ID") and (given := os.environ.get("WANDB_RUN_ID")):
+        return given
     return "".join(secrets.choice(string.digits + string.ascii_lowercase) for _ in range(8))

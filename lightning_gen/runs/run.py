@@ -397,6 +397,21 @@ class Run:
         path = self.path / "scores.json"
         return json.loads(path.read_text("utf-8")) if path.exists() else []
 
+    def last_scores(self) -> dict[str, Any]:
+        """Read the last evaluation, with what the verb ``evaluate`` measured of the same step.
+
+        Returns:
+            iteration, images_seen and scores; None, None and no scores before the first.
+        """
+        last = (self.scores() or [{"iteration": None, "images_seen": None, "scores": []}])[-1]
+        path = self.path / "evaluation.json"
+        later = json.loads(path.read_text("utf-8")) if path.exists() else None
+        if later is None or later["iteration"] != last["iteration"]:
+            return last
+        known = [(score["metric"], score["protocol"]) for score in last["scores"]]
+        more = [s for s in later["scores"] if (s["metric"], s["protocol"]) not in known]
+        return {**last, "scores": [*last["scores"], *more]}
+
     def pictures(self) -> list[tuple[str, Path, dict[str, Any]]]:
         """Find the pictures so far, in the order they were taken: key, file, row."""
         from PIL import Image

@@ -4,7 +4,6 @@ What a run holds is text that somebody else may have written: everything is chec
 door, so that what lies behind may rely on the types. A run that does not pass is left out.
 """
 
-import json
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -220,7 +219,7 @@ def from_disk(path: Path) -> Record:
     for row in run.history(KINDS):
         for name, value in row["values"].items():
             curves.add(f"{row['kind']}/{name}", row["images_seen"], value)
-    evaluation = (run.scores() or [{"images_seen": None, "iteration": None, "scores": []}])[-1]
+    evaluation = run.last_scores()
     pictures, notes = [], []
     try:
         pictures = [
@@ -239,25 +238,12 @@ def from_disk(path: Path) -> Record:
         facts=_facts(run.provenance),
         curves=curves.finish(),
         nonfinite=curves.nonfinite,
-        scores=_scores(path, evaluation),
+        scores=[_score(record) for record in evaluation["scores"]],
         scored_at=evaluation["images_seen"],
         alerts=[Alert(int(r["images_seen"]), str(a), str(b)) for a, b, r in run.alerts()],
         pictures=pictures,
         notes=notes,
     )
-
-
-def _scores(path: Path, evaluation: Mapping[str, Any]) -> list[Score]:
-    """The last evaluation's scores, and those that the verb ``evaluate`` took of the same step."""
-    scores = [_score(record) for record in evaluation["scores"]]
-    file = path / "evaluation.json"
-    if file.exists():
-        later = json.loads(file.read_text(encoding="utf-8"))
-        if later["iteration"] == evaluation["iteration"]:
-            known = [(score.metric, score.protocol) for score in scores]
-            more = [_score(record) for record in later["scores"]]
-            scores += [score for score in more if (score.metric, score.protocol) not in known]
-    return scores
 
 
 def one_line(error: BaseException) -> str:

@@ -440,5 +440,6 @@ def test_the_other_ranks_write_nothing(config, tmp_path, caplog):
     run.close()
     writers = {name for name in vars(Run) if not name.startswith("_")} - set(vars(SilentRun))
     assert writers == {
-        "open", "read", "history", "alerts", "scores", "pictures", "checkpoints", "view_hints",
+        "open", "read", "history", "alerts", "scores", "last_scores", "pictures", "checkpoints",
+        "view_hints",
     }  # fmt: skip
