@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-slow check setup clean
+.PHONY: help demo reproduce test test-slow check setup clean
 
 help:
 	@echo "make demo       train, score and show a DCGAN on the real MNIST"
+	@echo "make reproduce  check every answer that is known without training, against what is published"
 	@echo "make test       lint, types, doctests and tests"
 	@echo "make test-slow  the tests that train for minutes"
 	@echo "make check      lint and types only"
@@ -25,6 +26,9 @@ PRECISION := $(shell grep -qsE 'amx_bf16|avx512_bf16' /proc/cpuinfo && echo bf16
 
 demo: setup
 	$(BIN)/lightning-gen train experiment=dcgan_mnist trainer.precision=$(PRECISION)
+
+reproduce: setup
+	$(BIN)/lightning-gen reproduce --known
 
 check: setup
 	$(BIN)/ruff check .

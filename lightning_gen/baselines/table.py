@@ -59,6 +59,17 @@ def judge_all(folder: Path) -> list[Judged]:
     return found
 
 
+def counts(found: Iterable[Judged]) -> str:
+    """Count the verdicts: ``35: 25 reproduced, 10 not run``.
+
+    Args:
+        found: Judged baselines.
+    """
+    verdicts = Counter(row.verdict for one in found for row in one.rows if row.metric)
+    words = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common())
+    return f"{verdicts.total()} numbers {words}"
+
+
 def number(value: float | None, half: float | None = None) -> str:
     """Write a number to the digits that its uncertainty leaves, at most five.
 
@@ -128,11 +139,9 @@ def markdown(found: Sequence[Judged]) -> str:
     Args:
         found: Judged baselines.
     """
-    counts = Counter(row.verdict for one in found for row in one.rows if row.metric)
-    total = ", ".join(f"{n} {verdict}" for verdict, n in counts.most_common())
     known = [one for one in found if one.baseline.check is not None]
     recipes = [one for one in found if one.baseline.check is None]
-    lines = [HEADER, f"{sum(counts.values())} numbers: {total}.", ""]
+    lines = [HEADER, f"Of {counts(found)}.", ""]
     for title, some in (("Known answers", known), ("Recipes", recipes)):
         lines += [f"## {title}", "", *_verdicts(some), ""]
     lines += ["## How they were run", "", *_runs(found), "", "## Where the numbers stand", ""]

@@ -65,7 +65,8 @@ def test_from_the_recipe_to_the_verdict(lab, tmp_path, capfd):
         assert seed.minutes > 0
         assert seed.machine["device"] == "1 x CPU"
     assert (tmp_path / "out" / "results" / "tiny_ring.png").stat().st_size > 0
-    assert "| `tiny_ring` | modes (n_fake=96, weights=raw) | 4 |" in page
+    assert "| `tiny_ring` | modes | 4 |" in page
+    assert "Measured with (n_fake=96, weights=raw)" in page
     assert "**reproduced**" in page
     assert "0 to 8: so" in page
     assert result.command.startswith("lightning-gen reproduce tiny_ring ")
