@@ -115,9 +115,8 @@ def _judge(paper: Paper, result: Result, measured: Sequence[Measured]) -> Row:
         verdict, why = "not run", failed or ""
     elif not found.scores or len(values) < len(measured):
         notes = [score.note for score in found.scores if score.value is None and score.note]
-        known = sorted({score.metric for m in measured for score in m.scores})
-        verdict = "data missing" if notes else "not comparable"
-        why = notes[0] if notes else f"{result.metric} was not measured, only {', '.join(known)}"
+        verdict = "data missing" if notes else "not run"
+        why = notes[0] if notes else f"{result.metric} was not measured"
     elif found.unlike:
         verdict, why = "not comparable", "; ".join(found.unlike)
     else:

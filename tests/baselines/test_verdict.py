@@ -107,6 +107,5 @@ def test_what_was_not_measured():
     [row] = judge(paper(), seeds(8.0, None))
     assert (row.verdict, row.why, row.mean) == ("data missing", "no weights", None)
     [row] = judge(paper(metric="fid"), seeds(8.0))
-    assert (row.verdict, row.mean) == ("not comparable", None)
-    assert "fid was not measured, only modes" in row.why
+    assert (row.verdict, row.mean, row.why) == ("not run", None, "fid was not measured")
     assert judge(Paper("X", "arXiv:1"), seeds(8.0))[0].verdict == "no published number"
