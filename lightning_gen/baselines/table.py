@@ -183,20 +183,32 @@ def _runs(found: Sequence[Judged]) -> Iterator[str]:
     for one in found:
         if one.result is None or not one.result.seeds:
             continue
-        seeds = one.result.seeds
-        minutes = [s.minutes for s in seeds if s.minutes is not None]
-        memory = [s.peak_memory_gib for s in seeds if s.peak_memory_gib is not None]
-        cells = (
-            f"`{one.baseline.name}`",
-            f"`{one.result.command}`",
-            ", ".join(str(s.seed) for s in seeds),
-            f"{max(s.images_seen for s in seeds):,}" if any(s.images_seen for s in seeds) else "",
-            f"{sum(minutes) / len(minutes):.2g}" if minutes else "",
-            _device(seeds[0].machine),
-            f"{max(memory):.1f} GiB" if memory else "",
-            ", ".join(dict.fromkeys((s.commit or "")[:8] for s in seeds)),
-        )
-        yield "| " + " | ".join(map(_cell, cells)) + " |"
+        yield "| " + " | ".join(map(_cell, [f"`{one.baseline.name}`", *how(one.result)])) + " |"
+
+
+def how(result: BaselineResult) -> list[str]:
+    """Say how a baseline was run: command, seeds, images, minutes a seed, device, memory, commit.
+
+    Args:
+        result: Of at least one seed.
+    """
+    seeds = result.seeds
+    minutes = [s.minutes for s in seeds if s.minutes is not None]
+    memory = [s.peak_memory_gib for s in seeds if s.peak_memory_gib is not None]
+    return [
+        f"`{result.command}`",
+        ", ".join(str(s.seed) for s in seeds),
+        f"{max(s.images_seen for s in seeds):,}" if any(s.images_seen for s in seeds) else "",
+        f"{sum(minutes) / len(minutes):.2g}" if minutes else "",
+        _device(seeds[0].machine),
+        f"{max(memory):.1f} GiB" if memory else "",
+        ", ".join(dict.fromkeys(_commit(s.commit) for s in seeds)),
+    ]
+
+
+def _commit(commit: str | None) -> str:
+    name, _, dirty = (commit or "").partition("-")
+    return name[:8] + (" + changes" if dirty else "")
 
 
 def _device(machine: Mapping[str, Any]) -> str:

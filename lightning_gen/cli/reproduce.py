@@ -23,7 +23,7 @@ under the paper's protocol, and print and store the table of reported and obtain
   out=FOLDER   FOLDER/results/NAME.json and .png, and FOLDER/RESULTS.md
   seeds=...    seeds in place of the baseline's own
   KEY=VALUE    trainer, paths, logger and budget, as for train
-Exit code 0: every number with a verdict is reproduced or better; 1: one is not.
+Exit code 0: every number is reproduced or better; 1: one is not, or cannot be judged.
 """
 TIERS = get_args(Tier)
 PASSED = {"reproduced", "better", "no published number"}
@@ -43,6 +43,7 @@ def main(argv: list[str]) -> int:
         return 0
     from lightning_gen.baselines import reproduce, results, table
     from lightning_gen.cli.summary import console
+    from lightning_gen.runs.atomic import output_errors
 
     asked = parse(argv)
     for baseline in asked.chosen:
@@ -61,8 +62,13 @@ def main(argv: list[str]) -> int:
             shutil.copyfile(grid, file.with_suffix(".png"))
         found.append(table.judged(baseline, result))
         screen.print(table.verdicts([(baseline.name, found[-1].rows)]))
+        _, _, _, minutes, device, memory, commit = table.how(result)
+        cost = [f"{minutes} minutes a seed" if minutes else "", device, memory, commit]
+        screen.print(" · ".join(filter(None, cost)), markup=False, highlight=False)
     page = asked.out / "RESULTS.md"
-    page.write_text(table.markdown(table.judge_all(asked.out / "results")), encoding="utf-8")
+    text = table.markdown(table.judge_all(asked.out / "results"))
+    with output_errors(page):
+        page.write_text(text, encoding="utf-8")
     if len(found) > 1:
         screen.print(table.verdicts((one.baseline.name, one.rows) for one in found))
     print(f"stored in {page}")
