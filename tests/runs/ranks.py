@@ -32,7 +32,7 @@ class Record(pl.Callback):
     def on_train_batch_end(self, trainer, module, *args):
         self.losses.append({k: v.item() for k, v in module.recorded.items()})
         module.seed_iteration()
-        self.draws.append(module.z(3))
+        self.draws.append(module.randn(3, 8))
         self.draws.append(torch.rand(3))
 
 

@@ -5,9 +5,12 @@ import multiprocessing
 import os
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 
 import torch
+
+from lightning_gen.config.compose import check_overrides
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -22,20 +25,31 @@ TINY = [
     "callbacks.progress=null",
     "callbacks.history.every_images=16",
 ]
-SIZES = {
-    "dcgan": ["model.G.width=4", "model.D.width=4"],
-    "wgan_gp": ["model.G.width=4", "model.D.width=4", "model.n_critic=2"],
-    "gan": ["model.G.units=16", "model.D.units=16"],
-    "cgan": ["model.G.units=16", "model.D.units=16"],
-}
+SMALL = {"width": 4, "n_critic": 2, "unroll": 2} | dict.fromkeys(
+    ["units", "x_units", "y_units", "z_units", "q_units"], 16
+)  # at most
+
+
+@cache
+def sizes(model):
+    """The values of a model's configuration that make it small."""
+
+    def visit(node, key):
+        for name, value in node.items():
+            if isinstance(value, dict):
+                yield from visit(value, f"{key}.{name}")
+            elif name in SMALL and value > SMALL[name]:
+                yield f"{key}.{name}", SMALL[name]
+
+    return dict(visit(check_overrides([f"model={model}", "data=mnist"])["model"], "model"))
 
 
 def tiny(model, folder, data_root, iterations=9, **options):
     """Overrides of a run of a few steps, with two evaluations and two checkpoints in between."""
-    per_step = 32 if model == "wgan_gp" else 16
+    per_step = 16 * sizes(model).get("model.n_critic", 1)
     return [
         *TINY,
-        *SIZES.get(model, []),
+        *(f"{k}={v}" for k, v in sizes(model).items()),
         f"model={model}",
         "data=mnist",
         f"paths.data={data_root}",

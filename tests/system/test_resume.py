@@ -48,7 +48,15 @@ def survive(model, root, mnist, whole, place):
     assert steps == list(range(1, 10)), place
 
 
-@pytest.fixture(scope="module", params=NAMES)
+# Every model is killed everywhere; ordinarily at two of the places, each with other models.
+KILLS = [
+    pytest.param(model, place, marks=[pytest.mark.slow] if (i + 2 * j) % 5 else [])
+    for i, model in enumerate(NAMES)
+    for j, place in enumerate(PLACES)
+]
+
+
+@pytest.fixture(scope="module")
 def unbroken(request, tmp_path_factory, mnist_root):
     """(model, folder, outcome) of a run that nothing disturbed."""
     root = tmp_path_factory.mktemp(request.param)
@@ -58,12 +66,13 @@ def unbroken(request, tmp_path_factory, mnist_root):
     return request.param, root, whole
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("unbroken", "place"), KILLS, indirect=["unbroken"])
 def test_killed_twice(unbroken, mnist_root, place):
     model, root, whole = unbroken
     survive(model, root, mnist_root, whole, place)
 
 
+@pytest.mark.parametrize("unbroken", NAMES, indirect=True)
 def test_a_finished_run_is_left_alone_and_a_larger_budget_extends_it(unbroken, mnist_root):
     model, root, _ = unbroken
     folder = root / "short"
