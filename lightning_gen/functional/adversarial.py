@@ -4,7 +4,7 @@ With D = sigmoid(logit): -log D = softplus(-logit) and -log(1 - D) = softplus(lo
 """
 
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
 
 from lightning_gen.functional.precision import at_least_float32
 
@@ -55,3 +55,42 @@ def minimax_loss(fake: Tensor) -> Tensor:
         fake: Logits of generated images, any shape.
     """
     return -softplus(at_least_float32(fake)).mean()
+
+
+def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    r"""The discriminator's hinge loss: logits beyond the margin of one count no more.
+
+    .. math:: E[\max(0, 1 - D(x))] + E[\max(0, 1 + D(\tilde x))]
+
+    References:
+        Lim and Ye, Geometric GAN, 2017, arXiv:1705.02894; Miyato et al., Spectral Normalization
+        for Generative Adversarial Networks, 2018, arXiv:1802.05957, equation 16.
+
+    Args:
+        real: Logits of real images, any shape.
+        fake: Logits of generated images, any shape.
+
+    Example:
+        >>> import torch
+        >>> hinge_discriminator_loss(torch.tensor([0.5, 2.0]), torch.tensor([-0.5, -2.0]))
+        tensor(0.5000)
+    """
+    return relu(1 - at_least_float32(real)).mean() + relu(1 + at_least_float32(fake)).mean()
+
+
+def relativistic_loss(winner: Tensor, loser: Tensor) -> Tensor:
+    r"""How much of a pair's logits the one side is behind, by the logistic function.
+
+    .. math:: E[\log(1 + e^{-(D(x) - D(\tilde x))})]
+
+    D descends it with the real images as winners, G with the generated ones.
+
+    References:
+        Jolicoeur-Martineau, The relativistic discriminator, 2018, arXiv:1807.00734; Huang et al.,
+        The GAN is dead; long live the GAN!, 2025, arXiv:2501.05441, equation 2.
+
+    Args:
+        winner: Logits (N, ...) of the images that are to look more real.
+        loser: Logits (N, ...) of those they are paired with.
+    """
+    return softplus(at_least_float32(loser) - at_least_float32(winner)).mean()
