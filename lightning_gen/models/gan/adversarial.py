@@ -17,6 +17,21 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 ScheduleFactory = Callable[[Optimizer], LRScheduler]
 
 
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[nn.Module]:
+    """A network in evaluation mode; the mode it was in comes back.
+
+    Args:
+        network: The network.
+    """
+    training = network.training
+    network.eval()
+    try:
+        yield network
+    finally:
+        network.train(training)
+
+
 class AdversarialModule(GenerativeModule):
     r"""Base of every model in which a generator G plays against a discriminator D.
 
@@ -178,13 +193,8 @@ class AdversarialModule(GenerativeModule):
         Args:
             inputs: What G takes: latents (N, latent_dim), and labels (N,) of a conditional model.
         """
-        network = self.sampler
-        training = network.training
-        network.eval()
-        try:
+        with evaluating(self.sampler) as network:
             return network(*inputs).float()
-        finally:
-            network.train(training)
 
     def discriminate(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits (N,) of images (N, C, H, W); labels (N,) are for conditional discriminators."""
