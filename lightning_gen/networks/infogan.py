@@ -95,7 +95,7 @@ class InfoGANDiscriminator(nn.Module):
         >>> import torch
         >>> D = InfoGANDiscriminator(channels=1, resolution=28, width=4, units=8)
         >>> [h.shape for h in D.heads(torch.zeros(2, 1, 28, 28))]
-        [torch.Size([2, 1]), torch.Size([2, 10]), torch.Size([2, 2]), torch.Size([2, 2])]
+        [torch.Size([2, 1]), torch.Size([2, 10]), torch.Size([2, 2])]
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class InfoGANDiscriminator(nn.Module):
         super().__init__()
         if resolution % 4:
             raise ValueError(f"resolution={resolution} must be a multiple of 4")
-        self.sizes = (categories, continuous, continuous)
+        self.sizes = (categories, continuous)
         self.trunk = nn.Sequential(
             nn.Conv2d(channels, width, 4, 2, 1),
             nn.LeakyReLU(0.1),
@@ -139,7 +139,7 @@ class InfoGANDiscriminator(nn.Module):
         return self.trunk(x)
 
     def heads(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map images to D's logits (N, 1) and Q's category logits, means and log deviations."""
+        """Map images to D's logits (N, 1), Q's category logits and Q's means of the codes."""
         h = self.trunk(x)
         return self.source(h), *self.Q(h).split(self.sizes, 1)
 

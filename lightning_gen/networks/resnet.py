@@ -152,7 +152,8 @@ class ResNetDiscriminator(nn.Module):
         num_classes: PositiveInt | None = None,
     ) -> None:
         super().__init__()
-        halvings = min(2, len(scales(resolution)) - 1) + max(0, len(scales(resolution)) - 4)
+        stages = len(scales(resolution))
+        halvings = min(2, stages - 1) + max(0, stages - 4)  # 32 to 8 pixels, and larger ones too
         widths = [channels] + [width] * (halvings + 2)
         self.blocks = nn.Sequential(
             *(

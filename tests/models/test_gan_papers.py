@@ -180,11 +180,13 @@ def test_information_is_that_of_a_perfect_and_of_a_blind_q():
     z = model.latents(40)
     c, u = z[:, 62:72], z[:, 72:]
     zero = torch.zeros_like(u)
-    blind = model.information(z, torch.zeros_like(c), zero, zero)
+    blind = model.information(z, torch.zeros_like(c), zero)
     normal = -u.square() / 2 - math.log(2 * math.pi) / 2 + math.log(2)
     torch.testing.assert_close(blind, normal.sum(1).mean())  # the categories tell nothing
-    sure = model.information(z, 100 * c, zero, zero)
+    sure = model.information(z, 100 * c, zero)
     torch.testing.assert_close(sure - blind, torch.tensor(math.log(10)))
+    precise = model.information(z, 100 * c, u) - sure
+    torch.testing.assert_close(precise, u.square().sum(1).mean() / 2)
 
 
 def test_codes_of_infogan():

@@ -27,8 +27,9 @@ class InfoGAN(AdversarialModule):
     [-1, 1]. D is a network whose ``heads(x)`` gives the logit and Q's parameters.
 
     Note:
-        As in the authors' code Q moves with D, G descends the non-saturating loss, and both
-        players ascend L_I.
+        As in the authors' code Q moves with D, G descends the non-saturating loss, both players
+        ascend L_I, and Q's density of a continuous code has standard deviation one: with a learnt
+        one the bound has no limit, and G writes the codes into noise.
 
     References:
         Chen et al., InfoGAN: Interpretable Representation Learning by Information Maximizing
@@ -74,13 +75,11 @@ class InfoGAN(AdversarialModule):
                 descend(non_saturating_loss(fake) - self.info_weight * L_I)
         self.record(information=L_I)
 
-    def information(self, z: Tensor, logits: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    def information(self, z: Tensor, logits: Tensor, mean: Tensor) -> Tensor:
         """The bound L_I in nats (equation 5), of latents (N, latent_dim) and Q's parameters."""
         _, c, u = z.split((self.noise_dim, self.categories, self.continuous), 1)
         discrete = math.log(self.categories) - cross_entropy(full(logits), c.argmax(1))
-        log_std = full(log_std).clamp(-6, 6)
-        normal = -((u - full(mean)) / log_std.exp()).square() / 2 - log_std
-        normal = normal - math.log(2 * math.pi) / 2
+        normal = -(u - full(mean)).square() / 2 - math.log(2 * math.pi) / 2
         return discrete + (normal + math.log(2)).sum(1).mean()
 
     def z(self, n: int) -> Tensor:
