@@ -61,6 +61,9 @@ def discriminator_health(module: Any, data: Any, n: int = 256) -> dict[str, floa
     }
 
 
+SMALLEST = 1e-12  # a gradient norm counts as at least this
+
+
 class CollapseWatchdog(RunCallback):
     r"""Compare each evaluation with limits, and say which were crossed.
 
@@ -236,7 +239,8 @@ class CollapseWatchdog(RunCallback):
         if hasattr(module, "discriminate"):
             found |= discriminator_health(module, trainer.datamodule)  # type: ignore[attr-defined]
         norms = [module.recorded.get(f"grad_norm_{player}") for player in ("G", "D")]
-        if all(norm is not None and norm > 0 for norm in norms):
-            ratio = float(norms[0] / norms[1])
+        if None not in norms:  # a hinge that nobody crosses leaves D no gradient at all
+            G, D = (max(float(norm), SMALLEST) for norm in norms)
+            ratio = G / D
             found |= {"gradient_ratio": ratio, "gradient_imbalance": max(ratio, 1 / ratio)}
         return {k: v for k, v in trainer.strategy.broadcast(found).items() if math.isfinite(v)}
