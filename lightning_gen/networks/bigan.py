@@ -6,7 +6,7 @@ Donahue, Krähenbühl, Darrell. 2016, arXiv:1605.09782, appendix C.1.
 import torch
 from torch import Tensor, nn
 
-from lightning_gen.networks.infogan import small_init
+from lightning_gen.networks.dcgan import normal_init
 from lightning_gen.types import NonNegativeFloat, PositiveInt
 
 
@@ -53,7 +53,7 @@ class BiGANGenerator(nn.Module):
         super().__init__()
         self.shape = (channels, resolution, resolution)
         self.layers = dense(latent_dim, units, channels * resolution**2, 0.0, first_norm=True)
-        small_init(self, init_std)
+        normal_init(self, init_std)
 
     def forward(self, z: Tensor) -> Tensor:
         """Map latents (N, latent_dim) to images (N, C, H, W) in [-1, 1]."""
@@ -82,7 +82,7 @@ class BiGANEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.layers = dense(channels * resolution**2, units, latent_dim, 0.2, first_norm=False)
-        small_init(self, init_std)
+        normal_init(self, init_std)
 
     def features(self, x: Tensor) -> Tensor:
         """Map images (N, C, H, W) to the penultimate layer (N, units)."""
@@ -116,7 +116,7 @@ class BiGANDiscriminator(nn.Module):
         super().__init__()
         inputs = channels * resolution**2 + latent_dim
         self.layers = dense(inputs, units, 1, 0.2, first_norm=False)
-        small_init(self, init_std)
+        normal_init(self, init_std)
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         """Map images (N, C, H, W) and codes (N, latent_dim) to logits (N, 1)."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from lightning_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from lightning_gen.networks.dcgan import DCGANDiscriminator, DCGANGenerator, normal_init
 from lightning_gen.types import HalfOpenFraction, NonNegativeFloat, PositiveInt
 
 
@@ -88,8 +88,7 @@ class ClassifyingDCGANDiscriminator(nn.Module):
         features = net.head.in_channels * net.head.kernel_size[0] ** 2
         self.source, self.label = nn.Linear(features, 1), nn.Linear(features, num_classes)
         for head in (self.source, self.label):
-            nn.init.normal_(head.weight, 0.0, init_std)
-            nn.init.zeros_(head.bias)
+            normal_init(head, init_std)
 
     def features(self, x: Tensor) -> Tensor:
         """Map images (N, C, H, W) to the last feature map, flattened."""

@@ -35,14 +35,20 @@ def scales(resolution: int) -> list[int]:
     return sides
 
 
-def normal_init(network: nn.Module, std: float) -> None:
-    """Draw convolution weights from N(0, std^2) and batch-norm scales from N(1, std^2)."""
+def normal_init(network: nn.Module, std: float, *, scales: bool = True) -> None:
+    """Draw weights from N(0, std^2), biases are zero, and batch-norm scales from N(1, std^2).
+
+    Args:
+        network: The network.
+        std: Standard deviation.
+        scales: Draw the scales too, as DCGAN does.
+    """
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             nn.init.normal_(module.weight, 0.0, std)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif scales and isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, std)
 
 

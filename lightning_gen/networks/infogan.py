@@ -5,16 +5,8 @@ Chen, Duan, Houthooft, Schulman, Sutskever, Abbeel. 2016, arXiv:1606.03657, tabl
 
 from torch import Tensor, nn
 
+from lightning_gen.networks.dcgan import normal_init
 from lightning_gen.types import NonNegativeFloat, PositiveInt
-
-
-def small_init(network: nn.Module, std: float) -> None:
-    """Draw weights from N(0, std^2); biases are zero."""
-    for module in network.modules():
-        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.normal_(module.weight, 0.0, std)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 class InfoGANGenerator(nn.Module):
@@ -68,7 +60,7 @@ class InfoGANGenerator(nn.Module):
             nn.ConvTranspose2d(width, channels, 4, 2, 1),
             nn.Tanh(),
         )
-        small_init(self, init_std)
+        normal_init(self, init_std, scales=False)
 
     def forward(self, z: Tensor) -> Tensor:
         """Map latents (N, latent_dim) to images (N, C, H, W) in [-1, 1]."""
@@ -132,7 +124,7 @@ class InfoGANDiscriminator(nn.Module):
             nn.LeakyReLU(0.1),
             nn.Linear(q_units, sum(self.sizes)),
         )
-        small_init(self, init_std)
+        normal_init(self, init_std, scales=False)
 
     def features(self, x: Tensor) -> Tensor:
         """Map images (N, C, H, W) to the shared features (N, units)."""
