@@ -19,6 +19,7 @@ What the papers report, what this code obtains, and the verdict. Made from the f
 with one that was measured in the same way; where it was not, the field that differs is named.
 After ± stands the standard error over seeds (n of them), or of one seed what its protocol says.
 """
+COLUMNS = ("number", "reported", "obtained", "n", "gap", "verdict", "why")
 GRADES = {
     "read": "read in the paper or its authors' code",
     "transcribed": "transcribed from somebody's copy",
@@ -111,25 +112,29 @@ def _words(protocol: Mapping[str, Any]) -> str:
     return f" ({', '.join(words)})" if words else ""
 
 
+def cells(row: Row, among: Sequence[Row] = ()) -> dict[str, str]:
+    """Write a judged number, a cell for each of :data:`COLUMNS`.
+
+    Args:
+        row: A judged number.
+        among: The other numbers of its paper, as for :func:`what`.
+    """
+    gap = "" if row.gap is None else f"{row.gap:+.3g}"
+    reported, obtained = number(row.reported, row.spread), number(row.mean, row.se)
+    words = (what(row, among), reported, obtained, str(row.n or ""), gap, row.verdict, row.why)
+    return dict(zip(COLUMNS, words, strict=True))
+
+
 def verdicts(found: Iterable[tuple[str, Sequence[Row]]]) -> Table:
     """Lay verdicts out for a terminal.
 
     Args:
         found: Name and judged numbers of each baseline.
     """
-    table = Table("baseline", "number", "reported", "obtained", "n", "gap", "verdict", "why")
+    table = Table("baseline", *COLUMNS)
     for name, rows in found:
         for row in rows:
-            table.add_row(
-                name,
-                what(row, rows),
-                number(row.reported, row.spread),
-                number(row.mean, row.se),
-                str(row.n or ""),
-                "" if row.gap is None else f"{row.gap:+.3g}",
-                row.verdict,
-                row.why,
-            )
+            table.add_row(name, *cells(row, rows).values())
     return table
 
 
@@ -154,19 +159,11 @@ def _verdicts(found: Sequence[Judged]) -> Iterator[str]:
     yield "|" + " --- |" * 8
     for one in found:
         for row in one.rows:
-            obtained = number(row.mean, row.se) or _scores(one.result, row)
-            gap = "" if row.gap is None else f"{row.gap:+.3g}"
-            cells = (
-                f"`{one.baseline.name}`",
-                what(row, one.rows),
-                number(row.reported, row.spread),
-                obtained,
-                str(row.n or ""),
-                gap,
-                f"**{row.verdict}**" if row.verdict in {"reproduced", "better"} else row.verdict,
-                row.why,
-            )
-            yield "| " + " | ".join(map(_cell, cells)) + " |"
+            shown = cells(row, one.rows)
+            shown["obtained"] = shown["obtained"] or _scores(one.result, row)
+            if row.verdict in {"reproduced", "better"}:
+                shown["verdict"] = f"**{row.verdict}**"
+            yield table_row([f"`{one.baseline.name}`", *shown.values()])
 
 
 def _scores(result: BaselineResult | None, row: Row) -> str:
@@ -183,7 +180,7 @@ def _runs(found: Sequence[Judged]) -> Iterator[str]:
     for one in found:
         if one.result is None or not one.result.seeds:
             continue
-        yield "| " + " | ".join(map(_cell, [f"`{one.baseline.name}`", *how(one.result)])) + " |"
+        yield table_row([f"`{one.baseline.name}`", *how(one.result)])
 
 
 def how(result: BaselineResult) -> list[str]:
@@ -234,6 +231,15 @@ def _sources(found: Sequence[Judged]) -> Iterator[str]:
             yield f"  - Measured with{_words(alike[0])}."
         for departure in paper.departures:
             yield f"  - Otherwise than the paper: {departure}."
+
+
+def table_row(words: Iterable[str]) -> str:
+    """Write a row of a Markdown table.
+
+    Args:
+        words: Its cells.
+    """
+    return "| " + " | ".join(map(_cell, words)) + " |"
 
 
 def _cell(text: str) -> str:

@@ -85,7 +85,7 @@ def _names(asked: str | None) -> list[str]:
 def _describe(name: str, results: Path | None) -> "Experiment":
     from lightning_gen.baselines.registry import load_recipe
     from lightning_gen.baselines.results import read
-    from lightning_gen.baselines.table import judged, number, what
+    from lightning_gen.baselines.table import cells, judged, table_row
     from lightning_gen.config.compose import check_overrides
     from lightning_gen.config.paths import shipped
     from lightning_gen.tracking.dashboard import describe
@@ -96,14 +96,8 @@ def _describe(name: str, results: Path | None) -> "Experiment":
     rows = [row for row in rows if row.metric]  # the rest: the paper has no number
     lines = ["| number | reported | obtained | gap | verdict | why |", "|" + " --- |" * 6]
     for row in rows:
-        cells = (
-            what(row),
-            number(row.reported, row.spread),
-            number(row.mean, row.se),
-            "" if row.gap is None else f"{row.gap:+.3g}",
-            row.verdict,
-            row.why,
-        )
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        shown = cells(row)
+        del shown["n"]
+        lines.append(table_row(shown.values()))
     config = check_overrides([f"experiment={name}"])
     return describe(name, config, baseline.paper, "\n".join(lines) if rows else "")
