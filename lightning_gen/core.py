@@ -67,6 +67,14 @@ class GenerativeModule(pl.LightningModule):
         self._draws: torch.Generator | None = None
         self._raw = False
 
+    def on_fit_start(self) -> None:
+        """Show the mean of the data to networks that start there, before the first step."""
+        data = getattr(self.trainer, "datamodule", None)
+        if self.iteration == 0 and data is not None:
+            starting: list[Any] = [m for m in self.modules() if hasattr(m, "start_at")]
+            for network in starting:
+                network.start_at(data.mean(self.device))
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Advance time and set every random stream of this step."""
         self.iteration += 1

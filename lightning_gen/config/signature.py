@@ -20,7 +20,9 @@ from lightning_gen.config.problems import NOTHING
 from lightning_gen.config.suggest import did_you_mean, nearest
 from lightning_gen.errors import ConfigError
 
-ROOMS = ("baselines", "callbacks", "data", "metrics", "models", "networks", "tracking")
+ROOMS = (
+    *("baselines", "callbacks", "data", "metrics", "models", "networks", "schedules", "tracking"),
+)
 OPTIMIZERS = "Adadelta Adagrad Adam Adamax AdamW ASGD NAdam RAdam RMSprop Rprop SGD"
 SCHEDULES = "ConstantLR CosineAnnealingLR ExponentialLR LinearLR MultiStepLR PolynomialLR StepLR"
 TORCH = {

@@ -455,6 +455,15 @@ class DataModule(pl.LightningDataModule):
             self.decode(image.to(device)), None if label is None else label.to(device)
         )
 
+    def mean(self, device: torch.device | str = "cpu") -> Tensor:
+        """Mean of the training split: an image (C, H, W) in [-1, 1], or a point (2,)."""
+        split = self.splits[0]
+        n, total = self.size(split), torch.zeros(self.shape, dtype=torch.float64)
+        for start in range(0, n, 4096):
+            rows = torch.arange(start, min(start + 4096, n))
+            total += self.real(split, rows).image.sum(0, dtype=torch.float64)
+        return (total / n).float().to(device)
+
     def train_dataloader(self) -> StreamLoader:
         """The training stream from the model's iteration to ``stop_iteration``."""
         trainer = cast(pl.Trainer, self.trainer)

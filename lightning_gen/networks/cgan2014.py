@@ -14,6 +14,9 @@ from lightning_gen.types import HalfOpenFraction, NonNegativeFloat, PositiveInt
 class CGAN2014Generator(nn.Module):
     """z and y through layers of their own, then a joint one, to a sigmoid output in [-1, 1].
 
+    Note:
+        The paper draws z from the unit hypercube: z of U(-1, 1) is moved there.
+
     Args:
         latent_dim: Dimension of z.
         num_classes: Labels.
@@ -60,9 +63,9 @@ class CGAN2014Generator(nn.Module):
         uniform_init(self, irange)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        """Map latents (N, latent_dim) and labels (N,) to images (N, C, H, W) in [-1, 1]."""
+        """Map latents (N, latent_dim) of U(-1, 1) and labels (N,) to images in [-1, 1]."""
         label = one_hot(y, self.num_classes).to(z.dtype)
-        hidden = torch.cat([self.z_layer(z), self.y_layer(label)], 1)
+        hidden = torch.cat([self.z_layer((z + 1) / 2), self.y_layer(label)], 1)
         return torch.tanh(self.joint(hidden) / 2).unflatten(1, self.shape)
 
 

@@ -3,6 +3,9 @@
 Goodfellow et al. 2014, arXiv:1406.2661, and the authors' configuration of it.
 """
 
+import math
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +17,9 @@ class GAN2014Generator(nn.Module):
     """Two layers of rectifiers and a sigmoid output, scaled to [-1, 1].
 
     Note:
-        2 sigmoid(h) - 1 = tanh(h / 2), which is how it is computed.
+        2 sigmoid(h) - 1 = tanh(h / 2), which is how it is computed. The authors draw z from
+        U(-sqrt 3, sqrt 3), whose variance is one: z of U(-1, 1) is scaled to it. Their output
+        biases start at the mean image (:meth:`start_at`).
 
     Args:
         latent_dim: Dimension of z.
@@ -48,9 +53,15 @@ class GAN2014Generator(nn.Module):
         )
         uniform_init(self, irange)
 
+    @torch.no_grad()
+    def start_at(self, mean: Tensor) -> None:
+        """Set the output biases so that h = 0 gives the mean image (C, H, W) in [-1, 1]."""
+        marginal = ((mean.flatten() + 1) / 2).clamp(1e-3, 1 - 1e-3)
+        cast(Tensor, self.layers[-1].bias).copy_(marginal.logit())
+
     def forward(self, z: Tensor) -> Tensor:
-        """Map latents (N, latent_dim) to images (N, C, H, W) in [-1, 1]."""
-        return torch.tanh(self.layers(z) / 2).unflatten(1, self.shape)
+        """Map latents (N, latent_dim) of U(-1, 1) to images (N, C, H, W) in [-1, 1]."""
+        return torch.tanh(self.layers(math.sqrt(3) * z) / 2).unflatten(1, self.shape)
 
 
 class GAN2014Discriminator(nn.Module):
