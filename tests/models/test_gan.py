@@ -22,7 +22,7 @@ NAMES = sorted(
 )
 NAMES = [n for n in NAMES if n not in {"__init__", "adversarial"}]
 # Small networks, with initial weights large enough for one step to show in every parameter.
-SIZES = {"width": 4, "irange": 0.5} | dict.fromkeys(
+SIZES = {"width": 4, "irange": 0.5, "phase_images": 6} | dict.fromkeys(
     ["units", "x_units", "y_units", "z_units", "q_units"], 8
 )
 N = 8
@@ -88,6 +88,40 @@ def test_rounds_move_both_players(name):
         assert torch.isfinite(model.recorded[f"loss_{player}"])
     assert all(p.requires_grad for q in model.players for p in model.player_parameters(q))
     assert model.iteration == 4 and model.images_seen == 4 * N * model.minibatches
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_moves_its_player_and_no_other(name):
+    model, moved = build(name), []
+    configure = model.configure_optimizers
+
+    def snapshot():
+        return {k: p.detach().clone() for k, p in model.named_parameters()}
+
+    def watched():
+        optimizers, schedules = configure()
+        for player, optimizer in zip(model.players, optimizers, strict=True):
+            own = {id(p) for p in model.player_parameters(player)}
+            names = {k for k, p in model.named_parameters() if id(p) in own}
+            before = {}
+
+            def pre(optimizer, *_, before=before):
+                gradients = [p.grad for g in optimizer.param_groups for p in g["params"]]
+                assert all(g.isfinite().all() for g in gradients if g is not None)
+                before |= snapshot()
+
+            def post(*_, before=before, names=names, player=player):
+                changed = {k for k, p in snapshot().items() if not torch.equal(p, before[k])}
+                assert changed and changed <= names
+                moved.append(player)
+
+            optimizer.register_step_pre_hook(pre)
+            optimizer.register_step_post_hook(post)
+        return optimizers, schedules
+
+    model.configure_optimizers = watched
+    fit(model, images(model), iterations=2)
+    assert sorted(moved) == sorted(2 * (["D"] * model.n_critic + ["G"]))
 
 
 @pytest.mark.parametrize("name", NAMES)

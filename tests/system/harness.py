@@ -25,7 +25,7 @@ TINY = [
     "callbacks.progress=null",
     "callbacks.history.every_images=16",
 ]
-SMALL = {"width": 4, "n_critic": 2, "unroll": 2} | dict.fromkeys(
+SMALL = {"width": 4, "n_critic": 2, "unroll": 2, "phase_images": 32} | dict.fromkeys(
     ["units", "x_units", "y_units", "z_units", "q_units"], 16
 )  # at most
 
