@@ -76,7 +76,8 @@ class GenerativeModule(pl.LightningModule):
                 network.start_at(data.mean(self.device))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Advance time and set every random stream of this step."""
+        """Advance time, set every random stream of this step, and record anew."""
+        self.recorded.clear()
         self.iteration += 1
         self.images_per_iteration = len(batch[0]) * self.trainer.world_size
         self.images_seen += self.images_per_iteration

@@ -124,6 +124,7 @@ class MinibatchStddev(nn.Module):
         N, C, H, W = h.shape
         group = max(g for g in range(1, min(self.group, N) + 1) if N % g == 0)
         groups = at_least_float32(h).reshape(-1, group, self.features, C // self.features, H, W)
-        sigma = (groups.var(1, correction=0) + 1e-8).sqrt().mean((2, 3, 4))  # (N / group, features)
+        variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)
+        sigma = (variance + 1e-8).sqrt().mean((2, 3, 4))  # (N / group, features)
         maps = sigma.repeat_interleave(group, 0)[:, :, None, None].expand(-1, -1, H, W)
         return torch.cat([h, maps.to(h.dtype)], 1)

@@ -383,6 +383,14 @@ def test_the_running_mean_of_path_lengths_and_their_interval():
     torch.testing.assert_close(model.path_mean, a)
 
 
+def test_a_round_records_only_what_it_measured():
+    """Else a resumed run, which knows nothing of the rounds before, would log other values."""
+    model = make(R1_interval=3, path_interval=2)
+    for extra in ({"path_length"}, {"R1"}, {"path_length"}, set(), {"R1", "path_length"}):
+        fit(model, pictures(), iterations=2 if model.iteration == 0 else 1)
+        assert set(model.recorded) == {"loss_D", "loss_G"} | extra
+
+
 def test_a_period_of_lazy_steps_adds_up_to_that_of_steps_in_every_round():
     """The nets are frozen by a rate of zero; gradients of all of D's steps are added."""
 

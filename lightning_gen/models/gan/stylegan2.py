@@ -35,8 +35,7 @@ class StyleGAN2(AdversarialModule):
 
     References:
         Karras et al., Analyzing and Improving the Image Quality of StyleGAN, 2019,
-        arXiv:1912.04958; A Style-Based Generator Architecture for Generative Adversarial Networks,
-        2018, arXiv:1812.04948 (mapping network, style mixing, truncation).
+        arXiv:1912.04958; of StyleGAN, 2018, arXiv:1812.04948 (mapping, mixing and truncation).
 
     Args:
         gamma: Weight of R1; 0 leaves it out.
