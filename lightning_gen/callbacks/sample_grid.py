@@ -60,6 +60,31 @@ def draw(samples: Tensor, columns: int = 8, centres: Tensor | None = None) -> Im
     return Image.fromarray(grid.permute(1, 2, 0).numpy())
 
 
+def class_grid(model: Any, labels: Tensor, columns: int, seed: int, **options: Any) -> Tensor:
+    """Sample so many columns of each class, all from the same random numbers, so that rows compare.
+
+    Args:
+        model: Samples from labels.
+        labels: Class (K,) of each row.
+        columns: Images in a row.
+        seed: Of every row.
+        options: More of what ``model.sample`` takes.
+
+    Returns:
+        Images (K * columns, C, H, W), row by row.
+    """
+    rows = [
+        model.sample(
+            columns,
+            labels=label.repeat(columns),
+            generator=torch.Generator().manual_seed(seed),
+            **options,
+        )
+        for label in labels.to(model.device)
+    ]
+    return torch.cat(rows)
+
+
 class SampleGrid(RunCallback):
     """Write a grid of samples before the first step, each time so many images passed, and last.
 
@@ -70,7 +95,7 @@ class SampleGrid(RunCallback):
     Args:
         every_images: Images between two grids; None draws the first and the last.
         n: Images in a grid. A conditional model shows all its classes (n of them at most), one in
-            each row.
+            each row, with the same latents from row to row.
         columns: Images in a row.
     """
 
@@ -105,14 +130,15 @@ class SampleGrid(RunCallback):
             return
         self.drawn = module.iteration
         with self.pausing(), torch.no_grad():
-            data, labels = trainer.datamodule, None  # type: ignore[attr-defined]
-            n = self.n if len(data.shape) == 3 else POINTS
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            is_image = len(data.shape) == 3
             if module.requires_labels:
-                rows = min(data.num_classes, self.n)
-                labels = torch.arange(rows, device=module.device).repeat_interleave(self.columns)
-                n = len(labels)
-            generator = torch.Generator().manual_seed(SEED)
-            samples = module.sample(n, labels=labels, generator=generator)
+                labels = torch.arange(min(data.num_classes, self.n))
+                columns = self.columns if is_image else POINTS // len(labels)
+                samples = class_grid(module, labels, columns, SEED)
+            else:
+                generator = torch.Generator().manual_seed(SEED)
+                samples = module.sample(self.n if is_image else POINTS, generator=generator)
             self.write(trainer, module, "samples", samples)
 
     def write(self, trainer: pl.Trainer, module: Any, key: str, samples: Tensor) -> None:

@@ -24,6 +24,7 @@ HARMLESS = (
     "callbacks.progress",
     "callbacks.throughput",
     "callbacks.checkpoint",
+    "callbacks.latents",
     "callbacks.preemption",
     "experiment_name",
     "logger",

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_gen.core import GenerativeModule
+from lightning_gen.functional.latent import lerp, slerp
 from lightning_gen.networks.ema import ExponentialMovingAverage
 from lightning_gen.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
@@ -185,6 +186,19 @@ class AdversarialModule(GenerativeModule):
         draw = torch.rand if self.uniform else torch.randn
         z = draw(n, self.latent_dim, generator=generator, device=device).to(self.device)
         return z * 2 - 1 if self.uniform else z
+
+    def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+        """Latents between others: on arcs for a normal prior, on straight lines for a uniform one.
+
+        Args:
+            a: Latents (..., latent_dim) at t = 0.
+            b: Latents (..., latent_dim) at t = 1.
+            t: Shares of the way (...), of a shape that broadcasts with theirs without latent_dim.
+
+        Returns:
+            Latents (..., latent_dim), exact at both ends.
+        """
+        return (lerp if self.uniform else slerp)(a, b, t)
 
     @torch.no_grad()
     def generate(self, *inputs: Tensor) -> Tensor:

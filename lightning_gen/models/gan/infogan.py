@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from lightning_gen.core import ImageBatch
 from lightning_gen.functional.adversarial import discriminator_loss, non_saturating_loss
+from lightning_gen.functional.latent import lerp
 from lightning_gen.functional.precision import at_least_float32 as full
 from lightning_gen.models.gan.adversarial import AdversarialModule
 from lightning_gen.types import NonNegativeFloat, PositiveInt
@@ -96,6 +97,32 @@ class InfoGAN(AdversarialModule):
         u = z[:, self.noise_dim + self.categories :]
         u = u if self.uniform else torch.erf(u / math.sqrt(2))
         return torch.cat([z[:, : self.noise_dim], c.to(z.dtype), u], 1)
+
+    def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+        """Latents between others: the prior's way for the noise, straight lines for the codes."""
+        k = self.noise_dim
+        codes = lerp(a[..., k:], b[..., k:], t)
+        return torch.cat([super().path(a[..., :k], b[..., :k], t), codes], -1)
+
+    def traverse(self, z: Tensor, steps: int = 10, limit: float = 1.0) -> dict[str, Tensor]:
+        """Latents that differ from others in one code alone.
+
+        Args:
+            z: Latents (N, latent_dim).
+            steps: Values of a continuous code.
+            limit: They run from -limit to limit; the paper shows 2, trained on 1.
+
+        Returns:
+            By code, latents (N, values, latent_dim): ``category`` takes each of its values,
+            ``code 1``, ``code 2``, ... the steps.
+        """
+        k = self.noise_dim + self.categories
+        made = {"category": z[:, None].repeat(1, self.categories, 1)}
+        made["category"][..., self.noise_dim : k] = torch.eye(self.categories).to(z)
+        for i in range(self.continuous):
+            made[f"code {i + 1}"] = z[:, None].repeat(1, steps, 1)
+            made[f"code {i + 1}"][..., k + i] = torch.linspace(-limit, limit, steps).to(z)
+        return made
 
     @torch.no_grad()
     def classify(self, x: Tensor) -> Tensor:
