@@ -16,10 +16,11 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
 from lightning_gen.data.array_pickle import load_arrays
@@ -78,7 +79,8 @@ class MNIST(DataModule):
         batch_size: Images of a minibatch over all devices.
         name: Name of the data set and of its folder.
         channels: 1.
-        resolution: 28 pixels.
+        resolution: 28 pixels, or 32 or 64, to which the digits are scaled once, when they are
+            prepared.
         num_classes: 10.
         valid: Hold out the last so many training images as split "valid"; papers that report
             50k / 10k / 10k use 10,000.
@@ -95,22 +97,20 @@ class MNIST(DataModule):
         batch_size: PositiveInt,
         name: str = "mnist",
         channels: Literal[1] = 1,
-        resolution: Literal[28] = 28,
+        resolution: Literal[28, 32, 64] = 28,
         num_classes: Literal[10] = 10,
         valid: NonNegativeInt = 0,
         flip: bool = False,
         shift: NonNegativeInt = 0,
         resident: bool = False,
     ) -> None:
-        check_facts(
-            channels=(channels, 1), resolution=(resolution, 28), num_classes=(num_classes, 10)
-        )
+        check_facts(channels=(channels, 1), num_classes=(num_classes, 10))
         super().__init__(
             root,
             cache,
             batch_size=batch_size,
             name=name,
-            shape=(1, 28, 28),
+            shape=(1, resolution, resolution),
             num_classes=num_classes,
             flip=flip,
             shift=shift,
@@ -119,7 +119,11 @@ class MNIST(DataModule):
         if valid >= 60_000:
             what = f"data.valid is {valid} of 60,000 training images"
             raise DataError(what, where="data.valid", fix="data.valid=10000")
-        self.valid = valid
+        self.valid, self.resolution = valid, resolution
+
+    def recipe(self) -> dict[str, Any]:
+        """The size of scaled digits."""
+        return {"resolution": self.resolution} if self.resolution != 28 else {}
 
     def write(self, writer: Writer) -> str:
         """Find the four files and write them as arrays."""
@@ -127,7 +131,8 @@ class MNIST(DataModule):
         for split, prefix in (("train", "train"), ("test", "t10k")):
             image = np.frombuffer(files[f"{prefix}-images-idx3-ubyte"], np.uint8, offset=16)
             label = np.frombuffer(files[f"{prefix}-labels-idx1-ubyte"], np.uint8, offset=8)
-            writer.save(f"{split}_image", image.reshape(-1, 1, 28, 28))
+            digits = scaled(image.reshape(-1, 28, 28), self.resolution)
+            writer.save(f"{split}_image", digits[:, None])
             writer.save(f"{split}_label", label.astype(np.int64))
         return source
 
@@ -140,6 +145,27 @@ class MNIST(DataModule):
             sets["valid"] = ImageSet(image[kept:], label[kept:])
         sets["test"] = ImageSet(prepared.array("test_image"), prepared.array("test_label"))
         return sets
+
+
+def scaled(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Scale digits bilinearly.
+
+    Args:
+        image: (N, H, W).
+        side: New height and width in pixels; images of that size are given back.
+
+    Example:
+        >>> scaled(np.array([[[0, 200]]], np.uint8), 2)
+        array([[[  0, 200],
+                [  0, 200]]], dtype=uint8)
+    """
+    if image.shape[1:] == (side, side):
+        return image
+    out = np.empty((len(image), side, side), np.uint8)
+    for row, digit in zip(out, image, strict=True):
+        picture = Image.fromarray(digit).resize((side, side), Image.Resampling.BILINEAR)
+        row[:] = np.asarray(picture)
+    return out
 
 
 def find_files(root: Path, cache: Path) -> tuple[Files, str]:
