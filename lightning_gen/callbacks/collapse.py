@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from lightning_gen.callbacks.base import RunCallback
-from lightning_gen.core import GenerativeModule
+from lightning_gen.core import GenerativeModule, ImageBatch
+from lightning_gen.functional.spectral import layer_norms
 from lightning_gen.metrics.protocol import Evaluation
 from lightning_gen.randomness import fold
 from lightning_gen.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -33,9 +35,16 @@ def unchanged(module: GenerativeModule) -> Iterator[None]:
 
 @torch.no_grad()
 def discriminator_health(module: Any, data: Any, n: int = 256) -> dict[str, float]:
-    """See how the discriminator tells training data from the samples it plays against.
+    r"""See how the discriminator tells training data from the samples it plays against.
 
     It sees a batch of each, in the mode it is trained in: batch norm takes the batch's statistics.
+    Where the data have a split that is not trained on, it sees a batch of that too: what it has
+    learnt by heart are the training images that it holds for more real than those.
+
+    References:
+        Karras et al., Training Generative Adversarial Networks with Limited Data, 2020,
+        arXiv:2006.06676, equation 1: r_v is 0 without overfitting, and 1 when held-out images are
+        taken for generated ones.
 
     Args:
         module: A model with ``discriminate(x, labels) -> (N,)`` logits.
@@ -44,24 +53,54 @@ def discriminator_health(module: Any, data: Any, n: int = 256) -> dict[str, floa
 
     Returns:
         ``D_saturation``: share put on the right side with probability above .99;
-        ``D_gap``: mean logit of real samples less that of generated ones.
+        ``D_gap``: mean logit of real samples less that of generated ones;
+        ``D_heldout_gap``: mean logit of training samples less that of held-out ones;
+        ``D_overfitting``: r_v, the latter over the former, where D tells real from generated
+        samples beyond doubt (by eight standard errors), for otherwise it is noise over noise;
+        ``D_spectral_max``, ``D_spectral_ratio``: largest spectral norm of D's layers, and that over
+        the smallest.
     """
-    split = data.splits[0]
-    x, labels = data.real(split, torch.arange(min(n, data.size(split))), module.device)
-    labels = labels if module.requires_labels else None
+
+    def real(split: str) -> ImageBatch:
+        size = data.size(split)
+        rows = torch.arange(min(n, size)) * size // min(n, size)  # files may be sorted by class
+        return data.real(split, rows, module.device)
+
+    def logits(x: Tensor, labels: Tensor | None) -> Tensor:
+        return module.discriminate(x, labels if module.requires_labels else None).float()
+
+    train, *others = data.splits
+    x, labels = real(train)
     generator = torch.Generator().manual_seed(fold("watchdog"))
     with unchanged(module), module.raw_weights():
-        fake = module.sample(len(x), labels=labels, generator=generator)
-        real_logits = module.discriminate(x, labels).float()
-        fake_logits = module.discriminate(fake, labels).float()
-    sure = torch.cat([real_logits > SURE, fake_logits < -SURE])
-    return {
-        "D_saturation": float(sure.float().mean()),
-        "D_gap": float(real_logits.mean() - fake_logits.mean()),
-    }
+        asked = labels if module.requires_labels else None
+        fake = logits(module.sample(len(x), labels=asked, generator=generator), labels)
+        seen = logits(x, labels)
+        unseen = logits(*real(others[-1])) if others else None
+        norms = [norm for D in _discriminators(module) for norm in layer_norms(D).values()]
+    sure = torch.cat([seen > SURE, fake < -SURE])
+    gap = float(seen.mean() - fake.mean())
+    found = {"D_saturation": float(sure.float().mean()), "D_gap": gap}
+    if unseen is not None:
+        found["D_heldout_gap"] = float(seen.mean() - unseen.mean())
+        if gap > 8 * float(((seen.var() + fake.var()) / len(seen)).sqrt()):
+            found["D_overfitting"] = found["D_heldout_gap"] / gap
+    if norms:
+        largest, smallest = float(max(norms)), float(min(norms))
+        found["D_spectral_max"] = largest
+        found["D_spectral_ratio"] = largest / smallest if smallest > 0 else math.inf
+    return found
+
+
+def _discriminators(module: Any) -> Iterator[torch.nn.Module]:
+    """The networks that play against the generator."""
+    for name in getattr(module, "adversaries", ()):
+        if isinstance(network := getattr(module, name, None), torch.nn.Module):
+            yield network
 
 
 SMALLEST = 1e-12  # a gradient norm counts as at least this
+BEYOND_FID = {"copied"}  # a better FID is no excuse: copies of training images have the best
 
 
 class CollapseWatchdog(RunCallback):
@@ -92,6 +131,20 @@ class CollapseWatchdog(RunCallback):
         gradient ratio    < 1e4     230
         ================= ===== ======= ===== ======== ====== ====== ====== ======= =======
 
+        Limits of other kinds of collapse, at the same number of samples: healthy is the worst of
+        seven trained GANs of six papers, the others are images of the test set (real) or of the
+        training set, a sixth of which the evaluations looked at.
+
+        ================= ===== ======= ===== ======== ====== ====== ======== ===== =====
+        \                 limit healthy  real training one a  ten a  half the 3 of  mean
+                                               copies   class  class  same     10    image
+        ================= ===== ======= ===== ======== ====== ====== ======== ===== =====
+        ms_ssim_excess    < .3      .16   .02     -.01    .63    .08      .08  -.08   .65
+        bin_js_excess     < .25     .11   .00      .00    .51    .18      .20   .26   .64
+        copied            < .3      .00   .00      .97   1.00   1.00      .38  1.00   .00
+        D_overfitting     < .5      .18
+        ================= ===== ======= ===== ======== ====== ====== ======== ===== =====
+
         FID never rose above 1.03 times its best in that run. Of 64 published training logs 15 end
         at twice their own best FID or more, and one of those would have recovered. WGAN-GP on the
         ring had 11 % of its points near a mode after 250,000 images and 61 % after a million.
@@ -102,7 +155,7 @@ class CollapseWatchdog(RunCallback):
         patience: Evaluations in a row that a limit has to be crossed in.
         warmup_images: Nothing is judged before, for no untrained model is collapsed.
         learning: A FID below this share of the run's best before is progress: the model still
-            learns, and this evaluation is not judged.
+            learns, and this evaluation is not judged, but for copies of training images.
         min_modes: Least share of the classes or modes that a perfect model would show.
         max_class_kl: Most KL (nats) of the class histogram to uniform, beyond that of a perfect
             model.
@@ -112,9 +165,16 @@ class CollapseWatchdog(RunCallback):
         min_coverage: Least share of real samples that have a generated one within reach.
         min_pairwise_ratio: Least mean distance between samples, relative to real ones.
         max_duplicate_rate: Most samples with a near copy; a perfect model has 1 %.
+        max_ms_ssim_excess: Most similarity (MS-SSIM) of two samples of a class beyond that of two
+            training images of it.
+        max_bin_js_excess: Most JS divergence (nats, at most .69) of the shares of samples in cells
+            of the training images, beyond that of a perfect model.
+        max_copied: Most samples that are copies of training images.
         max_fid_ratio: Most FID relative to the run's best before, of as many samples.
         max_D_saturation: Most samples, real and generated, that the discriminator is right about
             with probability above .99: G has nothing left to learn from.
+        max_D_overfitting: Most share of the gap between real and generated logits that lies between
+            training and held-out images.
         max_gradient_ratio: Most one player's gradient norm may be times the other's.
     """
 
@@ -133,8 +193,12 @@ class CollapseWatchdog(RunCallback):
         min_coverage: Fraction = 0.05,
         min_pairwise_ratio: Fraction = 0.4,
         max_duplicate_rate: Fraction = 0.3,
+        max_ms_ssim_excess: Fraction = 0.3,
+        max_bin_js_excess: Fraction = 0.25,
+        max_copied: Fraction = 0.3,
         max_fid_ratio: NonNegativeFloat = 2.0,
         max_D_saturation: Fraction = 0.95,
+        max_D_overfitting: NonNegativeFloat = 0.5,
         max_gradient_ratio: NonNegativeFloat = 10_000.0,
     ) -> None:
         self.stops, self.rolls_back = action != "alert", action == "rollback"
@@ -150,8 +214,12 @@ class CollapseWatchdog(RunCallback):
         self.at_most = {
             "class_kl": (max_class_kl, "few classes have most of the samples"),
             "duplicate_rate": (max_duplicate_rate, "samples are copies of each other"),
+            "ms_ssim_excess": (max_ms_ssim_excess, "the samples of a class are alike"),
+            "bin_js_excess": (max_bin_js_excess, "samples crowd into parts of the data"),
+            "copied": (max_copied, "samples are copies of training images"),
             "fid_ratio": (max_fid_ratio, "FID has left the run's best"),
             "D_saturation": (max_D_saturation, "the discriminator is never in doubt"),
+            "D_overfitting": (max_D_overfitting, "the discriminator knows its images by heart"),
             "gradient_imbalance": (max_gradient_ratio, "one player has stopped learning"),
         }
         self.restore_best: Callable[[Any], bool] | None = None
@@ -171,8 +239,9 @@ class CollapseWatchdog(RunCallback):
         """Diagnose, write the row, and say what is new."""
         found = self.diagnose(trainer, pl_module, evaluation)
         learns = found.get("fid_ratio", 1.0) < self.learning
-        judged = pl_module.images_seen >= self.warmup_images and not learns
-        crossed = self.crossed(found) if judged else {}
+        crossed = self.crossed(found) if pl_module.images_seen >= self.warmup_images else {}
+        if learns:
+            crossed = {name: why for name, why in crossed.items() if name in BEYOND_FID}
         before = {name for name, n in self.streak.items() if n >= self.patience}
         self.streak = {name: self.streak.get(name, 0) + 1 for name in crossed}
         reasons = {name: crossed[name] for name, n in self.streak.items() if n >= self.patience}

@@ -26,11 +26,13 @@ def evaluate(
         weights: The averaged weights, those as trained, or both.
         checkpoint: The newest, or the one with the best monitored score.
         metrics: Another group of conf/metrics than the run's, e.g. inception.
-        out: A JSON file for the scores; by default evaluation.json in the run's folder.
+        out: A JSON file for the scores, with pictures beside it; by default evaluation.json in the
+            run's folder.
 
     Returns:
         The scores as JSON records.
     """
+    from lightning_gen.callbacks.sample_grid import draw
     from lightning_gen.config.compose import compose_group, instantiate
     from lightning_gen.runs.atomic import write_json
     from lightning_gen.runs.load import load_run
@@ -43,17 +45,21 @@ def evaluate(
             "the run has no metrics", where=f"{run}/config.yaml", fix="metrics=mnist, for example"
         )
     final = (config["callbacks"].get("scores") or {}).get("final_n_fake")
-    evaluator = instantiate(node)
+    evaluator, target = instantiate(node), out or run / "evaluation.json"
     records: list[dict[str, Any]] = []
+    pictures: dict[str, Any] = {}
     for which in ("ema", "raw") if weights == "both" else (weights,):
         evaluation = evaluator.evaluate(
             opened.model, opened.data, n_fake=n or final, split=split, weights=which, progress=True
         )
         records += [score.to_json() for score in evaluation.scores]
+        pictures |= {f"{name}_{which}": x for name, x in evaluation.pictures.items()}
     write_json(
-        out or run / "evaluation.json",
+        target,
         {"iteration": opened.model.iteration, "checkpoint": checkpoint, "scores": records},
     )
+    for name, images in pictures.items():
+        draw(images / 127.5 - 1).save(target.with_name(f"{name}.png"))
     return records
 
 

@@ -5,11 +5,19 @@ References:
     (arXiv:1706.08224): a set of s samples with duplicates points to a support of about s^2.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from torch import Tensor
 
 from lightning_gen.errors import MetricError
 from lightning_gen.functional.distances import Neighbourhood, neighbourhood
+from lightning_gen.metrics.feature_measure import Measured, PairMeasure
 from lightning_gen.metrics.stored import TwoSampleMetric
+
+if TYPE_CHECKING:
+    from lightning_gen.metrics.feature_pass import Generated
+    from lightning_gen.metrics.real_side import RealSide
 
 QUANTILE = 0.01
 
@@ -44,13 +52,26 @@ def diversity(real: Neighbourhood, fake: Neighbourhood, quantile: float = QUANTI
         >>> diversity(x, x)
         Diversity(pairwise_ratio=1.0, duplicate_rate=0.01)
     """
-    if not real.mean > 0:
-        raise MetricError("all real samples have the same features: no measure of diversity")
-    threshold = real.nearest.sort().values[int(quantile * len(real.nearest))]
+    threshold = near_duplicate(real, quantile)
     return Diversity(
         pairwise_ratio=float(fake.mean / real.mean),
         duplicate_rate=float((fake.nearest < threshold).double().mean()),
     )
+
+
+def near_duplicate(real: Neighbourhood, quantile: float = QUANTILE) -> Tensor:
+    """Distance below which two samples are near duplicates.
+
+    Args:
+        real: Neighbourhood of N real samples.
+        quantile: Share of them whose nearest neighbour is nearer than that, 0 to 1.
+
+    Raises:
+        MetricError: All real samples are equal.
+    """
+    if not real.mean > 0:
+        raise MetricError("all real samples have the same features: no measure of diversity")
+    return real.nearest.sort().values[int(quantile * len(real.nearest))]
 
 
 class FeatureDiversity(TwoSampleMetric):
@@ -75,3 +96,18 @@ class FeatureDiversity(TwoSampleMetric):
         """Give the ratio and the rate."""
         real, fake = (neighbourhood(side, k=1) for side in self.sides())
         return diversity(real, fake, self.quantile)
+
+
+class DiversityMeasure(PairMeasure):
+    """Pairwise distance and near duplicates of one evaluation."""
+
+    name, scores = "diversity", ("pairwise_ratio", "duplicate_rate")
+
+    def options(self) -> Mapping[str, Any]:
+        """Share of real samples that count as near duplicates."""
+        return {"quantile": QUANTILE}
+
+    def compute(self, real: "RealSide", fake: "Generated") -> Measured:
+        """Compare distances among as many generated and real samples."""
+        n, k = self.cut(real, fake), self.settings.k
+        return diversity(real.reference.near(n, k), fake.near(n, k))._asdict()

@@ -1,11 +1,9 @@
 """Evaluators: one pass over the samples of a model, every metric, and each score's protocol."""
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,46 +12,65 @@ import torch
 from torch import Tensor
 
 from lightning_gen.errors import MetricError
-from lightning_gen.functional.distances import neighbourhood
-from lightning_gen.metrics.diversity import QUANTILE, diversity
-from lightning_gen.metrics.extractors import Extractor, Features, Inception2015, MNISTClassifier
+from lightning_gen.functional.divergences import js_divergence
+from lightning_gen.metrics.birthday import BirthdayMeasure
+from lightning_gen.metrics.class_diversity import ClassDiversityMeasure
+from lightning_gen.metrics.diversity import DiversityMeasure
+from lightning_gen.metrics.extractors import Extractor, Inception2015, MNISTClassifier
+from lightning_gen.metrics.feature_measure import FeatureMeasure, Measured, Settings, Subject
 from lightning_gen.metrics.feature_pass import (
-    ALREADY_GATHERED,
     BLOCK,
     Gather,
-    Reference,
+    Generated,
     Team,
     Weights,
+    asked,
     averaged,
     draw,
+    pixels_of,
     refuse,
     sampling,
 )
-from lightning_gen.metrics.inception_score import ClassifierScore
-from lightning_gen.metrics.kid import KernelDistance
+from lightning_gen.metrics.fid import FIDMeasure
+from lightning_gen.metrics.inception_score import InceptionScoreMeasure
+from lightning_gen.metrics.kid import KIDMeasure
+from lightning_gen.metrics.memorisation import MemorisationMeasure
 from lightning_gen.metrics.mixture import mixture_modes
-from lightning_gen.metrics.modes import MIN_SHARE, SURE, modes
-from lightning_gen.metrics.prdc import prdc
+from lightning_gen.metrics.modes import ModesMeasure, class_facts, entropy
+from lightning_gen.metrics.ndb import NDBMeasure
+from lightning_gen.metrics.prdc import PRDCMeasure
 from lightning_gen.metrics.protocol import Evaluation, Protocol, Score
-from lightning_gen.randomness import fold
+from lightning_gen.metrics.real_side import RealSide
+from lightning_gen.metrics.tensor_cache import TensorCache
 from lightning_gen.types import PositiveInt
 
 Source = Extractor | type[MNISTClassifier] | type[Inception2015]
-Measured = dict[str, Any]
 Measure = Callable[[], Measured]
 
+# The metrics of FeatureEvaluator, in the order they are reported.
+FEATURE_METRICS: Mapping[str, type[FeatureMeasure]] = {
+    kind.name: kind
+    for kind in (
+        FIDMeasure,
+        KIDMeasure,
+        InceptionScoreMeasure,
+        PRDCMeasure,
+        ModesMeasure,
+        DiversityMeasure,
+        BirthdayMeasure,
+        MemorisationMeasure,
+        NDBMeasure,
+        ClassDiversityMeasure,
+    )
+}
 # The scores of each metric, in the order they are reported.
 SCORES: Mapping[str, tuple[str, ...]] = {
-    "fid": ("fid",),
-    "kid": ("kid",),
-    "inception_score": ("inception_score",),
-    "prdc": ("precision", "recall", "density", "coverage"),
-    "modes": ("modes", "class_kl", "mean_confidence"),
-    "diversity": ("pairwise_ratio", "duplicate_rate"),
-    "mixture": ("modes", "high_quality", "reverse_kl"),
+    **{name: kind.scores for name, kind in FEATURE_METRICS.items()},
+    "mixture": ("modes", "high_quality", "reverse_kl", "class_js", "class_entropy"),
     "parzen": ("parzen",),
+    "code": ("code_error", "code_error_one_to_one"),
+    "probe": ("nearest_neighbour_error", "linear_probe_error"),
 }
-FEATURE_METRICS = frozenset(SCORES) - {"mixture", "parzen"}
 
 
 def measure(plan: Mapping[str, tuple[Protocol, Measure]]) -> Evaluation:
@@ -61,21 +78,25 @@ def measure(plan: Mapping[str, tuple[Protocol, Measure]]) -> Evaluation:
 
     Args:
         plan: For each metric its protocol, and what gives its values: its scores by name, their
-            half-widths as ``<name>_ci``, and anything else for the watchdog.
+            half-widths as ``<name>_ci``, remarks by score as ``notes``, images to look at by name
+            as ``pictures``, and anything else for the watchdog.
     """
     scores: list[Score] = []
     extras: Measured = {}
+    pictures: Measured = {}
     for metric, (protocol, compute) in plan.items():
         try:
             values, note = compute(), None
         except MetricError as error:
             parts = [error.what, error.where and f"where: {error.where}", error.fix]
             values, note = {}, "; ".join(str(part) for part in parts if part)
+        notes = values.pop("notes", {})
+        pictures |= values.pop("pictures", {})
         for name in SCORES[metric]:
-            ci = values.get(f"{name}_ci")
-            scores.append(Score(name, values.get(name), protocol, ci=ci, note=note))
+            value, ci = values.get(name), values.get(f"{name}_ci")
+            scores.append(Score(name, value, protocol, ci=ci, note=notes.get(name, note)))
         extras |= values
-    return Evaluation(scores, extras)
+    return Evaluation(scores, extras, pictures)
 
 
 def refusing(error: MetricError) -> Measure:
@@ -91,11 +112,16 @@ class FeatureEvaluator:
     """Scores of images from one pass of a feature extractor.
 
     Metrics are files of this package: ``fid``, ``kid``, ``inception_score``, ``prdc`` (precision,
-    recall, density, coverage), ``modes`` (modes found, KL of the class histogram to uniform, mean
-    confidence) and ``diversity`` (pairwise distance ratio, duplicate rate). What cannot be computed
-    is a score without a value, whose note says why; nothing that a model generates raises.
+    recall, density, coverage), ``modes`` (modes found, the class histogram's KL to uniform, its JS
+    to the real one and its entropy, mean confidence), ``diversity`` (pairwise distance ratio,
+    duplicate rate), ``birthday`` (size of a batch that has a duplicate, and the support that this
+    means), ``memorisation`` (distance to training images), ``ndb`` (different bins, of pixels) and
+    ``class_diversity`` (MS-SSIM within a class). What cannot be computed is a score without a
+    value, whose note says why; nothing that a model generates raises.
 
-    Features of the real images are cached on disk, keyed by everything they depend on.
+    What metrics make of real images is cached on disk, keyed by everything it depends on. The
+    defaults of ``n_train`` and ``ssim_classes`` are for evaluations while a model trains; the
+    choice ``metrics=diagnostics`` of ``lightning-gen evaluate`` takes all images and classes.
 
     Args:
         extractor: Network whose features are compared, or one of your own.
@@ -104,14 +130,20 @@ class FeatureEvaluator:
         split: Split of the real images.
         metrics: Which metrics; None is all that mean something for the extractor.
         k: Neighbours that the balls of precision and recall reach to.
-        n_pairs: Most samples of each side for ``prdc`` and ``diversity``; their cost is quadratic,
-            and both sides are cut to equal numbers.
+        n_pairs: Most samples of each side for ``prdc``, ``diversity`` and ``birthday``, whose cost
+            is quadratic, and both sides are cut to equal numbers; and most generated samples for
+            ``memorisation``, ``ndb`` and ``class_diversity``.
+        n_train: Training images that ``memorisation``, ``ndb`` and ``class_diversity`` look at;
+            None takes all.
         kid_subsets: Random subsets of KID.
         kid_subset_size: Samples in each.
         splits: Splits of the inception score.
+        bins: Cells of ``ndb``; fewer where a cell would have fewer than 100 training images.
+        ssim_classes: Most classes that ``class_diversity`` looks at, spread evenly over all; None
+            looks at all.
         weights_path: Weights file of the extractor; None is the shipped one of ``mnist``, and looks
             that of ``inception`` up or downloads it.
-        cache: Folder of the cached real features; None is the user's cache folder.
+        cache: Folder of what is made of real images; None is the user's cache folder.
         seed: Seed of the generated images and of the metrics' random choices.
     """
 
@@ -121,13 +153,29 @@ class FeatureEvaluator:
         n_fake: PositiveInt = 10_000,
         n_real: PositiveInt | None = None,
         split: str = "test",
-        metrics: Sequence[Literal["fid", "kid", "inception_score", "prdc", "modes", "diversity"]]
+        metrics: Sequence[
+            Literal[
+                "fid",
+                "kid",
+                "inception_score",
+                "prdc",
+                "modes",
+                "diversity",
+                "birthday",
+                "memorisation",
+                "ndb",
+                "class_diversity",
+            ]
+        ]
         | None = None,
         k: PositiveInt = 5,
         n_pairs: PositiveInt = 10_000,
+        n_train: PositiveInt | None = 10_000,
         kid_subsets: PositiveInt = 100,
         kid_subset_size: PositiveInt = 1000,
         splits: PositiveInt = 10,
+        bins: PositiveInt = 100,
+        ssim_classes: PositiveInt | None = 10,
         weights_path: str | None = None,
         cache: str | None = None,
         seed: int = 0,
@@ -136,14 +184,20 @@ class FeatureEvaluator:
         self._source: Source = extractor if isinstance(extractor, Extractor) else known[extractor]
         self._network: Extractor | None = None
         self._failure: MetricError | None = None
-        self._references: dict[str, Reference] = {}
-        all_of_them = FEATURE_METRICS if self._source.knows_classes else FEATURE_METRICS - {"modes"}
-        self.metrics = [m for m in SCORES if m in (metrics or all_of_them)]
+        settings = Settings(
+            k, n_pairs, n_train, kid_subsets, kid_subset_size, splits, bins, ssim_classes, seed
+        )
+        able = [
+            name
+            for name, kind in FEATURE_METRICS.items()
+            if self._source.knows_classes or not kind.needs_classes
+        ]
+        chosen = metrics or able
+        self.metrics = [kind(settings) for name, kind in FEATURE_METRICS.items() if name in chosen]
         self.n_fake, self.n_real, self.split = n_fake, n_real, split
-        self.k, self.n_pairs, self.splits = k, n_pairs, splits
-        self.kid_subsets, self.kid_subset_size = kid_subsets, kid_subset_size
-        self.weights_path, self.seed = weights_path, seed
-        self.cache = Path(cache) if cache else platformdirs.user_cache_path("lightning_gen")
+        self.n_pairs, self.weights_path, self.seed = n_pairs, weights_path, seed
+        folder = Path(cache) if cache else platformdirs.user_cache_path("lightning_gen")
+        self.cache = TensorCache(folder)
 
     def evaluate(
         self,
@@ -184,15 +238,24 @@ class FeatureEvaluator:
             seed=self.seed,
             data_fingerprint=data.fingerprint,
         )
+        subject = Subject(
+            protocol,
+            data,
+            conditional=asked(model, data.num_classes, 0, 1) is not None,
+            knows_classes=self._source.knows_classes,
+        )
         try:
             network = self._load(model.device, team)
-            protocol = replace(protocol, extractor_sha256=network.sha256)
-            real = self._real(network, data, protocol, model.device, team, shown)
+            subject = replace(subject, how=replace(protocol, extractor_sha256=network.sha256))
+            real = RealSide(network, subject, self.cache, team, model.device, shown)
             with sampling(model, weights):
                 fake = self._fake(network, model, data, protocol.n_fake, team, shown)
         except MetricError as error:
-            return measure({m: (protocol, refusing(error)) for m in self.metrics})
-        return measure(self._plan(real, fake, protocol))
+            refused = refusing(error)
+            return measure({m.name: (m.protocol(subject), refused) for m in self.metrics})
+        return measure(
+            {m.name: (m.protocol(subject), partial(m.compute, real, fake)) for m in self.metrics}
+        )
 
     def _load(self, device: torch.device, team: Team) -> Extractor:
         """Load the network on every rank or on none; what failed once is not tried again."""
@@ -206,42 +269,13 @@ class FeatureEvaluator:
             raise self._failure or MetricError("another process has no weights of the extractor")
         return self._network.to(device)
 
-    def _real(
-        self,
-        network: Extractor,
-        data: Any,
-        protocol: Protocol,
-        device: torch.device,
-        team: Team,
-        shown: bool,
-    ) -> Reference:
-        """Find the real features in memory, on disk, or make them."""
-        names = ("extractor", "extractor_sha256", "resize", "n_real", "split", "data_fingerprint")
-        facts = ["real features 1", *(getattr(protocol, name) for name in names)]
-        key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
-        path = self.cache / "features" / f"{key}.bin"
-        found = self._references.get(key) or Reference.load(path, device)
-        if not team.agree(found is not None, device) or found is None:
-            shuffle = torch.Generator().manual_seed(fold("real", protocol.split))
-            index = torch.randperm(data.size(protocol.split), generator=shuffle)[: protocol.n_real]
-            last = len(index) - 1
-
-            def make(j: int) -> Features:
-                rows = (torch.arange(BLOCK) + j * BLOCK).clamp(max=last)
-                return network(data.real(protocol.split, index[rows], device=device).image)
-
-            title = "real features" if shown else None
-            features, logits = team.collect(protocol.n_real, make, title)
-            counts = logits.argmax(1).bincount(minlength=logits.shape[1])
-            found = Reference(features, counts.cpu())
-            if team.rank == 0:
-                found.save(path)
-        return self._references.setdefault(key, found)
-
     def _fake(
         self, network: Extractor, model: Any, data: Any, n: int, team: Team, shown: bool
-    ) -> Features:
+    ) -> Generated:
         """Generate images, refuse bad ones, and extract; bad ones never reach the network."""
+        kept: dict[int, Tensor] = {}
+        looked_at = any(metric.needs_pixels for metric in self.metrics)
+        n_pixels = min(n, self.n_pairs) if looked_at else 0
 
         def make(j: int) -> tuple[Tensor, ...]:
             x = draw(model, data.num_classes, self.seed, j)
@@ -249,70 +283,19 @@ class FeatureEvaluator:
             finite = flat.isfinite().all(1)
             inside = (flat.abs() <= 1.001).all(1)  # tanh in bf16 rounds to 1, not beyond
             x = torch.where((finite & inside).view(-1, 1, 1, 1), x, 0)
+            if j * BLOCK < n_pixels or not kept:  # a rank that has none to give knows their shape
+                kept[j] = pixels_of(x)
             return *network(x), finite.float(), (inside | ~finite).float()
 
         title = "generated features" if shown else None
         features, logits, finite, inside = team.collect(n, make, title)
         refuse(finite == 0, "generated images are not finite")
         refuse(inside == 0, "generated images are outside of [-1, 1]")
-        return Features(features, logits)
-
-    def _plan(
-        self, real: Reference, fake: Features, protocol: Protocol
-    ) -> dict[str, tuple[Protocol, Measure]]:
-        """Bind the metrics asked for to the features, each with its own protocol."""
-        n = min(len(real.features), len(fake.features), self.n_pairs)
-        near = cache(partial(neighbourhood, fake.features[:n], self.k))
-        pairs = replace(protocol, n_real=n, n_fake=n, options={"k": self.k})
-        subsets = {"subsets": self.kid_subsets, "subset_size": self.kid_subset_size}
-
-        def fid() -> Measured:
-            real.fid.reset()
-            real.fid.update(fake.features, real=False)
-            return {"fid": float(real.fid.compute())}
-
-        def kid() -> Measured:
-            metric = KernelDistance(**subsets, seed=self.seed, **ALREADY_GATHERED)
-            metric.update(real.features, real=True)
-            metric.update(fake.features, real=False)
-            mean, deviation = metric.compute()
-            return {"kid": float(mean), "kid_ci": float(deviation)}
-
-        def inception_score() -> Measured:
-            metric = ClassifierScore(self.splits, self.seed, **ALREADY_GATHERED)
-            metric.update(fake.logits)
-            mean, deviation = metric.compute()
-            return {"inception_score": float(mean), "inception_score_ci": float(deviation)}
-
-        def balls() -> Measured:
-            radii = {"real_radius": real.near(n, self.k).radius, "fake_radius": near().radius}
-            return prdc(real.features[:n], fake.features[:n], self.k, **radii)._asdict()
-
-        def classes() -> Measured:
-            if not self._source.knows_classes:
-                raise MetricError(f"{self._source.name} does not know the classes of the data")
-            seen = modes(fake.logits, real.histogram)
-            return class_facts(seen.found, seen.histogram) | {
-                "class_kl": seen.kl,
-                "class_js": seen.js,
-                "mean_confidence": seen.confidence,
-            }
-
-        plan = {
-            "fid": (protocol, fid),
-            "kid": (replace(protocol, options={**subsets, "ci": "std over subsets"}), kid),
-            "inception_score": (
-                replace(protocol, options={"splits": self.splits, "ci": "std over splits"}),
-                inception_score,
-            ),
-            "prdc": (pairs, balls),
-            "modes": (replace(protocol, options={"sure": SURE, "min_share": MIN_SHARE}), classes),
-            "diversity": (
-                replace(pairs, options={"quantile": QUANTILE}),
-                lambda: diversity(real.near(n, self.k), near())._asdict(),
-            ),
-        }
-        return {metric: plan[metric] for metric in self.metrics}
+        some = next(iter(kept.values()))
+        pixels = some[:0]
+        if n_pixels:
+            (pixels,) = team.collect(n_pixels, lambda j: (kept.get(j, some),))
+        return Generated(features, logits, pixels, asked(model, data.num_classes, 0, n))
 
 
 class SampleEvaluator(ABC):
@@ -400,7 +383,9 @@ class SampleEvaluator(ABC):
 
 
 class MixtureEvaluator(SampleEvaluator):
-    """Modes found, high-quality share and reverse KL of a model of points, for a known mixture.
+    """Modes found, high-quality share and the histogram of a model of points, for a known mixture.
+
+    The histogram of high-quality samples over modes has its KL and JS to uniform and its entropy.
 
     Args:
         n_fake: Number of generated points; 2500 in VEEGAN and PacGAN.
@@ -422,19 +407,12 @@ class MixtureEvaluator(SampleEvaluator):
         """Count modes among the points (N, d)."""
         refuse(~x.isfinite().all(1), "generated points are not finite")
         seen = mixture_modes(x, *truth)
+        single = torch.eye(1, len(seen.histogram))[0]
+        counts = seen.histogram if seen.histogram.any() else single  # as for the KL
         return class_facts(seen.found, seen.histogram) | {
             "high_quality": seen.high_quality,
             "reverse_kl": seen.kl,
             "class_kl": seen.kl,
+            "class_js": float(js_divergence(counts, torch.ones_like(counts))),
+            "class_entropy": entropy(counts),
         }
-
-
-def class_facts(found: int, histogram: Tensor) -> Measured:
-    """What both evaluators tell of classes or modes."""
-    counts = histogram.tolist()
-    return {
-        "modes": found,
-        "modes_found": found,
-        "n_classes": len(counts),
-        "class_histogram": counts,
-    }

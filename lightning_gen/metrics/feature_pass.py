@@ -1,31 +1,25 @@
-"""Who makes which samples, and features of real images that are made once."""
+"""Who makes which samples, and what metrics see of real and of generated images."""
 
-import hashlib
-import logging
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
+from torch.nn.functional import interpolate
 from tqdm import tqdm
 
 from lightning_gen.errors import MetricError
 from lightning_gen.functional.distances import Neighbourhood, neighbourhood
+from lightning_gen.functional.pixels import grey_levels
+from lightning_gen.metrics.feature_measure import ALREADY_GATHERED
 from lightning_gen.metrics.fid import FrechetDistance
 from lightning_gen.randomness import fold
 
-log = logging.getLogger(__name__)
-
 BLOCK = 64
-# torchmetrics would gather over ranks once more, and hang where ranks differ in what they do.
-ALREADY_GATHERED: dict[str, Any] = {"sync_on_compute": False}
+SIDE = 128  # larger images are kept at this side: four times the bytes would say little more
 Gather = Callable[[Tensor], Tensor]
 Weights = Literal["ema", "raw"]
 
@@ -72,6 +66,10 @@ class Team:
             out.append(rows.flatten(0, 2)[:n])
         return out
 
+    def first(self, tensor: Tensor) -> Tensor:
+        """Rank 0's version of a tensor that has the same shape on every rank."""
+        return self.gather(tensor)[: len(tensor)]
+
     def agree(self, here: bool, device: torch.device) -> bool:
         """Whether something holds on every rank."""
         return bool(self.gather(torch.tensor([float(here)], device=device)).all())
@@ -87,10 +85,48 @@ def draw(model: Any, num_classes: int | None, seed: int, j: int) -> Tensor:
         j: Block.
     """
     generator = torch.Generator().manual_seed(fold(seed, "fake", j))
-    labels = None
-    if model.requires_labels and num_classes:
-        labels = torch.arange(j * BLOCK, (j + 1) * BLOCK, device=model.device) % num_classes
+    labels = asked(model, num_classes, j * BLOCK, (j + 1) * BLOCK)
     return model.sample(BLOCK, labels=labels, generator=generator).detach()
+
+
+def asked(model: Any, num_classes: int | None, start: int, stop: int) -> Tensor | None:
+    """Labels that a conditional model is asked for in samples start to stop - 1; else None.
+
+    Args:
+        model: A model with ``requires_labels``.
+        num_classes: They go round so many classes.
+        start: First sample.
+        stop: One past the last.
+    """
+    if not (model.requires_labels and num_classes):
+        return None
+    return torch.arange(start, stop, device=model.device) % num_classes
+
+
+def pixels_of(x: Tensor) -> Tensor:
+    """Bytes of images, as a picture file has them; none larger than 128 pixels.
+
+    Args:
+        x: Images (N, C, H, W) in [-1, 1].
+
+    Example:
+        >>> pixels_of(torch.tensor([-1.0, 0.0, 1.0]).view(1, 1, 1, 3)).flatten()
+        tensor([  0, 128, 255], dtype=torch.uint8)
+    """
+    return grey_levels(shrunk(x, SIDE)).clamp(0, 255).to(torch.uint8)
+
+
+def shrunk(x: Tensor, side: int) -> Tensor:
+    """Images (N, C, H, W) averaged down to at most so many pixels a side.
+
+    Example:
+        >>> shrunk(torch.tensor([[[[0.0, 2.0], [4.0, 6.0]]]]), 1)
+        tensor([[[[3.]]]])
+    """
+    height, width = x.shape[2:]
+    if max(height, width) <= side:
+        return x
+    return interpolate(x, (min(height, side), min(width, side)), mode="area")
 
 
 def averaged(model: Any, weights: Weights) -> Weights:
@@ -128,10 +164,26 @@ def refuse(bad: Tensor, what: str) -> None:
         raise MetricError(f"{int(bad.sum())} of {len(bad)} {what}; first index {first}")
 
 
-class Reference:
-    """Features of real images, and what metrics derive from them once.
+class FeatureSet:
+    """Features of images, and how close they lie to each other.
 
-    On disk it is a hash and the tensors it is of; a damaged file is noticed and made anew.
+    Args:
+        features: Features (N, d).
+    """
+
+    def __init__(self, features: Tensor) -> None:
+        self.features = features
+        self._near: dict[tuple[int, int], Neighbourhood] = {}
+
+    def near(self, n: int, k: int) -> Neighbourhood:
+        """Neighbourhood of the first n features."""
+        if (n, k) not in self._near:
+            self._near[n, k] = neighbourhood(self.features[:n], k)
+        return self._near[n, k]
+
+
+class Reference(FeatureSet):
+    """Features of real images, and what metrics derive from them once.
 
     Args:
         features: Features (N, d).
@@ -139,8 +191,8 @@ class Reference:
     """
 
     def __init__(self, features: Tensor, histogram: Tensor) -> None:
-        self.features, self.histogram = features, histogram
-        self._near: dict[tuple[int, int], Neighbourhood] = {}
+        super().__init__(features)
+        self.histogram = histogram
 
     @cached_property
     def fid(self) -> FrechetDistance:
@@ -150,37 +202,19 @@ class Reference:
         metric.update(self.features, real=True)
         return metric
 
-    def near(self, n: int, k: int) -> Neighbourhood:
-        """Neighbourhood of the first n features."""
-        if (n, k) not in self._near:
-            self._near[n, k] = neighbourhood(self.features[:n], k)
-        return self._near[n, k]
 
-    def save(self, path: Path) -> None:
-        """Write atomically; a folder that cannot be written costs time only, so it is no error."""
-        body = safetensors.torch.save(
-            {"features": self.features.cpu(), "histogram": self.histogram.cpu()}
-        )
-        part = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(hashlib.sha256(body).digest() + body)
-            os.replace(part, path)
-        except OSError as error:
-            log.warning("real features are not cached in %s: %s", path, error)
+class Generated(FeatureSet):
+    """What one pass over the samples of a model gives.
 
-    @classmethod
-    def load(cls, path: Path, device: torch.device) -> Self | None:
-        """Read what :meth:`save` wrote; None when there is no whole file."""
-        try:
-            content = path.read_bytes()
-        except OSError:
-            return None
-        try:
-            if hashlib.sha256(content[32:]).digest() != content[:32]:
-                raise ValueError("its hash does not match")
-            tensors = safetensors.torch.load(content[32:])
-            return cls(tensors["features"].to(device), tensors["histogram"])
-        except (ValueError, KeyError, SafetensorError) as error:
-            log.warning("cached real features %s are damaged (%s) and made anew", path, error)
-            return None
+    Args:
+        features: Features (N, d).
+        logits: Class logits (N, K).
+        pixels: Bytes (M, C, H, W) of the first M samples; none where no metric looks at them.
+        labels: Labels (N,) that a conditional model was asked for; None for others.
+    """
+
+    def __init__(
+        self, features: Tensor, logits: Tensor, pixels: Tensor, labels: Tensor | None
+    ) -> None:
+        super().__init__(features)
+        self.logits, self.pixels, self.labels = logits, pixels, labels

@@ -7,12 +7,17 @@ References:
     Equilibrium*, 2017 (arXiv:1706.08500)
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from lightning_gen.errors import MetricError
+from lightning_gen.metrics.feature_measure import FeatureMeasure, Measured
+
+if TYPE_CHECKING:
+    from lightning_gen.metrics.feature_pass import Generated
+    from lightning_gen.metrics.real_side import RealSide
 
 
 class Identity(nn.Identity):
@@ -68,3 +73,16 @@ class FrechetDistance(FrechetInceptionDistance):
                 fix=f"at least {self.num_features + 1} real and generated samples",
             )
         return super().compute()
+
+
+class FIDMeasure(FeatureMeasure):
+    """FID of one evaluation."""
+
+    name, scores = "fid", ("fid",)
+
+    def compute(self, real: "RealSide", fake: "Generated") -> Measured:
+        """Give the distance, from the real side's moments that are known already."""
+        metric = real.reference.fid
+        metric.reset()
+        metric.update(fake.features, real=False)
+        return {"fid": float(metric.compute())}

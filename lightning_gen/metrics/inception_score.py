@@ -7,14 +7,20 @@ References:
 """
 
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torchmetrics.image.inception import InceptionScore
 
 from lightning_gen.errors import MetricError
+from lightning_gen.metrics.feature_measure import ALREADY_GATHERED, FeatureMeasure, Measured
 from lightning_gen.randomness import fold
+
+if TYPE_CHECKING:
+    from lightning_gen.metrics.feature_pass import Generated
+    from lightning_gen.metrics.real_side import RealSide
 
 
 class ClassifierScore(InceptionScore):
@@ -61,3 +67,20 @@ class ClassifierScore(InceptionScore):
         if not mean.isfinite():
             raise MetricError("logits are not finite: no inception score")
         return mean, deviation
+
+
+class InceptionScoreMeasure(FeatureMeasure):
+    """Inception score of one evaluation."""
+
+    name, scores = "inception_score", ("inception_score",)
+
+    def options(self) -> Mapping[str, Any]:
+        """Number of splits."""
+        return {"splits": self.settings.splits, "ci": "std over splits"}
+
+    def compute(self, real: "RealSide", fake: "Generated") -> Measured:
+        """Give mean and standard deviation over the splits."""
+        metric = ClassifierScore(self.settings.splits, self.settings.seed, **ALREADY_GATHERED)
+        metric.update(fake.logits)
+        mean, deviation = metric.compute()
+        return {"inception_score": float(mean), "inception_score_ci": float(deviation)}

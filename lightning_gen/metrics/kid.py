@@ -7,15 +7,21 @@ References:
 """
 
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from lightning_gen.errors import MetricError
+from lightning_gen.metrics.feature_measure import ALREADY_GATHERED, FeatureMeasure, Measured
 from lightning_gen.metrics.fid import Identity
 from lightning_gen.randomness import fold
+
+if TYPE_CHECKING:
+    from lightning_gen.metrics.feature_pass import Generated
+    from lightning_gen.metrics.real_side import RealSide
 
 
 class KernelDistance(KernelInceptionDistance):
@@ -66,3 +72,26 @@ class KernelDistance(KernelInceptionDistance):
         if not mean.isfinite():
             raise MetricError("features are not finite: no kernel distance")
         return mean, deviation
+
+
+class KIDMeasure(FeatureMeasure):
+    """KID of one evaluation."""
+
+    name, scores = "kid", ("kid",)
+
+    def options(self) -> Mapping[str, Any]:
+        """Number and size of the subsets."""
+        settings = self.settings
+        subsets = {"subsets": settings.kid_subsets, "subset_size": settings.kid_subset_size}
+        return {**subsets, "ci": "std over subsets"}
+
+    def compute(self, real: "RealSide", fake: "Generated") -> Measured:
+        """Give mean and standard deviation over the subsets."""
+        settings = self.settings
+        metric = KernelDistance(
+            settings.kid_subsets, settings.kid_subset_size, settings.seed, **ALREADY_GATHERED
+        )
+        metric.update(real.reference.features, real=True)
+        metric.update(fake.features, real=False)
+        mean, deviation = metric.compute()
+        return {"kid": float(mean), "kid_ci": float(deviation)}

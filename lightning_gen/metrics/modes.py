@@ -1,17 +1,28 @@
 r"""Classes a model produces: modes found, and the class histogram against uniform and real.
 
+KL to the uniform histogram and entropy are one number, :math:`KL = \log K - H`: papers report
+either.
+
 References:
     Srivastava et al., *VEEGAN*, 2017 (arXiv:1705.07761); Lin et al., *PacGAN*, 2018
     (arXiv:1712.04086): 26,000 samples of stacked MNIST, modes of 1000 and KL(model || uniform).
 """
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
 from torch import Tensor
 
+from lightning_gen.errors import MetricError
 from lightning_gen.functional.divergences import js_divergence, kl_divergence
+from lightning_gen.metrics.feature_measure import FeatureMeasure, Measured
 from lightning_gen.metrics.stored import SampleMetric
+
+if TYPE_CHECKING:
+    from lightning_gen.metrics.feature_pass import Generated
+    from lightning_gen.metrics.real_side import RealSide
 
 SURE = 0.9
 MIN_SHARE = 0.02
@@ -24,6 +35,7 @@ class Modes(NamedTuple):
         found: Classes that hold enough samples the classifier is sure of.
         kl: KL(histogram of all samples || uniform) in nats; 0 at best, log K for one class.
         js: Jensen-Shannon divergence to the real histogram; None without one.
+        entropy: Entropy of the histogram in nats; log K at best, 0 for one class.
         confidence: Mean probability of the predicted class.
         histogram: Counts (K,) of the predicted classes, of all samples.
     """
@@ -31,6 +43,7 @@ class Modes(NamedTuple):
     found: int
     kl: float
     js: float | None
+    entropy: float
     confidence: float
     histogram: Tensor
 
@@ -69,9 +82,20 @@ def modes(
         found=int((confident >= needed).sum()),
         kl=float(kl_divergence(histogram)),
         js=None if reference is None else float(js_divergence(histogram, reference.cpu())),
+        entropy=entropy(histogram),
         confidence=float(probability.double().mean()),
         histogram=histogram,
     )
+
+
+def entropy(histogram: Tensor) -> float:
+    """Entropy of counts (K,) in nats.
+
+    Example:
+        >>> round(entropy(torch.tensor([5, 5, 0])), 4)
+        0.6931
+    """
+    return float(torch.special.entr(histogram.double() / histogram.sum()).sum())
 
 
 class ModesFound(SampleMetric):
@@ -95,3 +119,43 @@ class ModesFound(SampleMetric):
     def compute(self) -> Modes:
         """Give modes found, divergences, confidence and histogram."""
         return modes(self.samples(), sure=self.sure, min_share=self.min_share)
+
+
+class ModesMeasure(FeatureMeasure):
+    """Classes found in one evaluation."""
+
+    name = "modes"
+    scores = ("modes", "class_kl", "class_js", "class_entropy", "mean_confidence")
+    needs_classes = True
+
+    def options(self) -> Mapping[str, Any]:
+        """When a class is found."""
+        return {"sure": SURE, "min_share": MIN_SHARE}
+
+    def compute(self, real: "RealSide", fake: "Generated") -> Measured:
+        """Count the classes the extractor sees."""
+        if not real.network.knows_classes:
+            raise MetricError(f"{real.network.name} does not know the classes of the data")
+        seen = modes(fake.logits, real.reference.histogram)
+        return class_facts(seen.found, seen.histogram) | {
+            "class_kl": seen.kl,
+            "class_js": seen.js,
+            "class_entropy": seen.entropy,
+            "mean_confidence": seen.confidence,
+        }
+
+
+def class_facts(found: int, histogram: Tensor) -> Measured:
+    """What is told of classes, and of the modes of a mixture.
+
+    Args:
+        found: Number of them found.
+        histogram: Counts (K,) of samples.
+    """
+    counts = histogram.tolist()
+    return {
+        "modes": found,
+        "modes_found": found,
+        "n_classes": len(counts),
+        "class_histogram": counts,
+    }

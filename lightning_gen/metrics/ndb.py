@@ -16,8 +16,8 @@ References:
     in the README and 4 in the newest demonstration: the count means nothing without it.
 """
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from sklearn.cluster import KMeans
@@ -26,7 +26,19 @@ from torch import Tensor
 from lightning_gen.errors import MetricError
 from lightning_gen.functional.distances import nearest
 from lightning_gen.functional.divergences import js_divergence
+from lightning_gen.metrics.feature_measure import FeatureMeasure, Measured, Subject
+from lightning_gen.metrics.feature_pass import shrunk
+from lightning_gen.metrics.protocol import Protocol
+from lightning_gen.metrics.real_side import PART, train_count, train_split
 from lightning_gen.metrics.stored import SampleMetric
+
+if TYPE_CHECKING:
+    from lightning_gen.metrics.feature_pass import Generated
+    from lightning_gen.metrics.real_side import RealSide
+
+Z = 3.0
+LARGEST = 32  # pixels a side: k-means on more would take long, and cells are of coarse differences
+PER_CELL = 100  # training images, at least
 
 
 @dataclass(frozen=True)
@@ -145,6 +157,56 @@ class DifferentBins(SampleMetric):
     def compute(self) -> NDB:
         """Give the number of different cells, the divergence and each cell's difference."""
         return compare(self.bins, self.samples(), self.z)
+
+
+class NDBMeasure(FeatureMeasure):
+    """Different bins of one evaluation: pixels in [0, 1], in cells of training images."""
+
+    name, scores = "ndb", ("ndb", "bin_js")
+    needs_pixels = True
+
+    def protocol(self, subject: Subject) -> Protocol:
+        """Pixels against training images; number of cells, and when one is different."""
+        data = subject.data
+        n = train_count(data, self.settings.n_train)
+        return replace(
+            subject.how,
+            extractor="pixels",
+            extractor_sha256="",
+            resize=f"area-{LARGEST}" if max(data.shape[1:]) > LARGEST else "",
+            n_real=n,
+            n_fake=min(subject.how.n_fake, self.settings.n_pairs),
+            split=train_split(data),
+            options={"bins": self.cells(n), "z": Z},
+        )
+
+    def cells(self, n: int) -> int:
+        """Number of cells of n training images."""
+        return max(1, min(self.settings.bins, n // PER_CELL))
+
+    def compute(self, real: "RealSide", fake: "Generated") -> Measured:
+        """Compare how samples and training images are shared out over cells that are made once."""
+        split, n = train_split(real.data), train_count(real.data, self.settings.n_train)
+        k = self.cells(n)
+
+        def points(pixels: Tensor) -> Tensor:
+            return shrunk(pixels.float() / 255, LARGEST).flatten(1)
+
+        def make() -> dict[str, Tensor]:
+            parts = real.rows(split, n).split(PART)
+            data = torch.cat([points(real.pixels(split, rows)) for rows in parts])
+            bins = fit_bins(data, k)
+            return {"centres": bins.centres, "counts": bins.counts}
+
+        facts = ["bins 1", *real.facts(split, n), k, LARGEST]
+        bins = Bins(**real.made("bins", facts, ["centres", "counts"], make))
+        found = compare(bins, points(fake.pixels), Z)
+        expected = (k - 1) * (1 / n + 1 / len(fake.pixels)) / 8  # of a perfect model
+        return {
+            "ndb": found.different,
+            "bin_js": found.js,
+            "bin_js_excess": max(0.0, found.js - expected),
+        }
 
 
 def _check(x: Tensor, least: int, d: int) -> None:

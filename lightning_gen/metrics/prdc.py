@@ -14,13 +14,19 @@ References:
     Models*, 2020 (arXiv:2002.09797)
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lightning_gen.functional.distances import distance_blocks, neighbourhood
+from lightning_gen.metrics.feature_measure import Measured, PairMeasure
 from lightning_gen.metrics.stored import TwoSampleMetric
+
+if TYPE_CHECKING:
+    from lightning_gen.metrics.feature_pass import Generated
+    from lightning_gen.metrics.real_side import RealSide
 
 
 class PRDC(NamedTuple):
@@ -94,3 +100,22 @@ class PrecisionRecallDensityCoverage(TwoSampleMetric):
     def compute(self) -> PRDC:
         """Give the four."""
         return prdc(*self.sides(), self.k)
+
+
+class PRDCMeasure(PairMeasure):
+    """Precision, recall, density and coverage of one evaluation."""
+
+    name, scores = "prdc", ("precision", "recall", "density", "coverage")
+
+    def options(self) -> Mapping[str, Any]:
+        """Neighbours that a ball reaches to."""
+        return {"k": self.settings.k}
+
+    def compute(self, real: "RealSide", fake: "Generated") -> Measured:
+        """Give the four of equal numbers of samples."""
+        n, k = self.cut(real, fake), self.settings.k
+        radii = {
+            "real_radius": real.reference.near(n, k).radius,
+            "fake_radius": fake.near(n, k).radius,
+        }
+        return prdc(real.reference.features[:n], fake.features[:n], k, **radii)._asdict()

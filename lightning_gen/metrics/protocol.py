@@ -111,10 +111,12 @@ class Evaluation:
     Args:
         scores: One entry a metric, refused ones included.
         extras: Floats, integers and lists by name; only what was measured.
+        pictures: Images to look at by name, bytes (N, C, H, W).
     """
 
     scores: list[Score]
     extras: dict[str, Any]
+    pictures: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def require(self) -> Self:
         """Return itself when every score has a value.

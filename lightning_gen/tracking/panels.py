@@ -61,6 +61,9 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
     "samples": (
         Panel("samples from the same latents", "samples", "sample_grid", pictures=True),
         Panel("real", "real", "sample_grid", pictures=True),
+        Panel("on the way between two latents", "interpolation", "images", pictures=True),
+        Panel("one code changes along a row", "traversal", "continuous", pictures=True),
+        Panel("coarse styles by row, fine by column", "mixing", "w_decay", pictures=True),
     ),
     "scores against images seen": (
         Panel("FID", "^eval/fid_.*$", "fid"),
@@ -70,11 +73,31 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         Panel("density and coverage", "^eval/(?:density|coverage)_.*$", "prdc"),
         Panel("modes found", "^eval/modes_.*$", "modes mixture"),
         Panel("KL of the modes", "^eval/(?:class|reverse)_kl_.*$", "modes mixture"),
+        Panel("JS of the modes", "^eval/class_js_.*$", "modes mixture"),
+        Panel("entropy of the modes", "^eval/class_entropy_.*$", "modes mixture"),
         Panel("share of samples near a mode", "^eval/high_quality_.*$", "mixture"),
         Panel("confidence of the classifier", "^eval/mean_confidence_.*$", "modes"),
         Panel("pairwise distance, relative to real", "^eval/pairwise_ratio_.*$", "diversity"),
         Panel("near copies", "^eval/duplicate_rate_.*$", "diversity"),
+        Panel("batch that has a near copy", "^eval/birthday_batch_.*$", "birthday"),
+        Panel("support, by the birthday paradox", "^eval/birthday_support_.*$", "birthday"),
+        Panel(
+            "distance to training images, relative to held-out ones",
+            "^eval/nearest_train_ratio_.*$",
+            "memorisation",
+        ),
+        Panel("share memorised", "^eval/memorised_.*$", "memorisation"),
+        Panel("different bins", "^eval/ndb_.*$", "ndb"),
+        Panel("JS of the bins", "^eval/bin_js_.*$", "ndb"),
+        Panel("MS-SSIM within a class", "^eval/ms_ssim_.*$", "class_diversity"),
+        Panel("share of classes as diverse as real", "^eval/diverse_.*$", "class_diversity"),
         Panel("Parzen log-likelihood", "^eval/parzen.*$", "parzen"),
+        Panel("error of the code as a classifier", "^eval/code_error_.*$", "code"),
+        Panel(
+            "error of classifiers on features",
+            "^eval/(?:nearest_neighbour|linear_probe)_error_.*$",
+            "probe",
+        ),
     ),
     "mode collapse": (
         Panel("limits crossed", "collapse/reasons"),
@@ -85,6 +108,9 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         Panel("recall and coverage", "collapse/recall collapse/coverage", "prdc"),
         Panel("pairwise distance, relative to real", "collapse/pairwise_ratio", "diversity"),
         Panel("near copies", "collapse/duplicate_rate", "diversity"),
+        Panel("MS-SSIM within a class, beyond real", "collapse/ms_ssim_excess", "class_diversity"),
+        Panel("JS of the bins, beyond a perfect model's", "collapse/bin_js_excess", "ndb"),
+        Panel("copies of training images", "collapse/copied", "memorisation"),
         Panel("FID, relative to the run's best", "collapse/fid_ratio", "fid"),
     ),
     "losses and player health": (
@@ -94,6 +120,16 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         Panel("learning rates", "^train/lr_.*$"),
         Panel("discriminator: share it is sure of", "collapse/D_saturation", "D"),
         Panel("discriminator: real less generated logits", "collapse/D_gap", "D"),
+        Panel(
+            "discriminator: training less held-out logits, and their share of the gap",
+            "collapse/D_heldout_gap collapse/D_overfitting",
+            "D",
+        ),
+        Panel(
+            "discriminator: largest spectral norm, and relative to the smallest",
+            "collapse/D_spectral_max collapse/D_spectral_ratio",
+            "D",
+        ),
         Panel(
             "gradient norm of G to that of D",
             "collapse/gradient_ratio collapse/gradient_imbalance",
@@ -114,8 +150,9 @@ WRITERS = {
     "eval": {"scores"},
     "collapse": {"scores", "collapse"},
     "system": {"throughput"},
+    **{key: {"latents"} for key in ("interpolation", "traversal", "mixing")},
 }
-"""The callbacks without which there are no rows of a kind."""
+"""The callbacks without which there are no rows of a kind, or no pictures of a key."""
 CLASSIFIERS = {"mnist"}
 """The extractors that know the classes of their data, without which there are no modes."""
 
@@ -134,12 +171,16 @@ class Measures:
     fixed: Mapping[str, str] = field(default_factory=dict)
 
 
+FEATURE_METRICS = frozenset({
+    "fid", "kid", "inception_score", "prdc", "modes", "diversity", "birthday", "memorisation",
+    "ndb", "class_diversity",
+})  # fmt: skip
 EVALUATORS = {
-    "FeatureEvaluator": Measures(
-        frozenset({"fid", "kid", "inception_score", "prdc", "modes", "diversity"})
-    ),
+    "FeatureEvaluator": Measures(FEATURE_METRICS),
     "MixtureEvaluator": Measures(frozenset({"mixture"})),
     "ParzenEvaluator": Measures(frozenset({"parzen"}), {"extractor": "pixels", "split": "test"}),
+    "CodeEvaluator": Measures(frozenset({"code"}), {"extractor": "Q"}),
+    "ProbeEvaluator": Measures(frozenset({"probe"})),
 }
 
 
@@ -155,7 +196,8 @@ def facts(config: Mapping[str, Any]) -> set[str]:
         config: The checked configuration of the experiment.
 
     Returns:
-        Names of its callbacks, of what its evaluator measures, and of its model's arguments.
+        Names of its callbacks, of what its evaluator measures, and of its model's arguments; and
+        ``images`` if its data are images.
     """
     node = config["metrics"] or {}
     measured = set(_measures(node).metrics)
@@ -163,7 +205,8 @@ def facts(config: Mapping[str, Any]) -> set[str]:
         measured -= {"modes"}
     measured &= set(node.get("metrics") or measured)
     callbacks = {name for name, callback in config["callbacks"].items() if callback}
-    return measured | callbacks | set(config["model"])
+    kind = {"images"} if config["data"].get("channels") else set()
+    return measured | callbacks | kind | set(config["model"])
 
 
 def shown(panel: Panel, known: Iterable[set[str]]) -> bool:

@@ -29,17 +29,21 @@ class Data:
     """Uniform noise images."""
 
     name, num_classes, fingerprint, mixture = "noise", 4, "f1", None
+    splits: tuple[str, ...] = ("train", "test")
+    shape = (1, 8, 8)
 
     def __init__(self, n: int = 500) -> None:
         self.images = torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(2)) * 2 - 1
+        train = torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(3)) * 2 - 1
+        self.of = {"train": train, "test": self.images}
         self.reads = 0
 
     def size(self, split: str) -> int:
-        return len(self.images)
+        return len(self.of[split])
 
     def real(self, split: str, indices: Tensor, device: object = "cpu") -> ImageBatch:
         self.reads += len(indices)
-        return ImageBatch(self.images[indices])
+        return ImageBatch(self.of[split][indices])
 
 
 class Model:

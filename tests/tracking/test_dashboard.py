@@ -24,7 +24,7 @@ from lightning_gen.tracking.wandb_process import Writer
 from tests.system.harness import only_run, tiny, train
 
 MODELS = [name for name in group_files("model") if not name.startswith("_")]
-ALL = "[fid,kid,inception_score,prdc,modes,diversity]"
+ALL = "[fid,kid,inception_score,prdc,modes,diversity,birthday,memorisation,ndb,class_diversity]"
 KEY = "0123456789abcdef" * 4
 
 
@@ -76,6 +76,7 @@ def overrides_of(kind, folder, data_root):
         words = [w for w in tiny("gan", folder, data_root) if not w.startswith("metrics")]
         return [*words, "metrics=parzen", "metrics.n_valid=100", "data.valid=10000"]
     extra = {"metrics.metrics": ALL, "metrics.kid_subset_size": 100, "metrics.kid_subsets": 5}
+    extra |= {"metrics.n_train": 600}
     words = [w for w in tiny(kind, folder, data_root) if not w.startswith("metrics.metrics=")]
     return [*words, *(f"{k}={v}" for k, v in extra.items())]
 
