@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from lightning_gen.config.paper import Paper, Result
@@ -51,7 +52,7 @@ class Row:
         mean: The mean over seeds.
         se: Its standard error; the score's own +- where there is one seed; None without either.
         n: Number of seeds.
-        gap: ``mean - reported``.
+        gap: What is judged, the mean or the best seed, less the published number.
         verdict: One of :data:`Verdict`.
         why: The band, or what forbids a verdict.
         protocol: What the number is fixed to, e.g. ``split=val``: tells rows of a metric apart.
@@ -80,8 +81,9 @@ def judge(paper: Paper, measured: Sequence[Measured]) -> list[Row]:
     """Compare every number of a paper with what was measured.
 
     A mean over seeds inside the band is ``reproduced``; outside it is ``better`` on the side that
-    the number names as better, else ``short of it``. No verdict is given where the protocol
-    differs, where less was trained than the paper does, or where nothing was measured.
+    the number names as better, else ``short of it``. Where the paper shows the best of its runs,
+    the best seed is judged in place of the mean, and the row says so. No verdict is given where
+    the protocol differs, where less was trained than the paper does, or where nothing was measured.
 
     Args:
         paper: The block of an experiment.
@@ -121,27 +123,39 @@ def _judge(paper: Paper, result: Result, measured: Sequence[Measured]) -> Row:
         verdict, why = "not comparable", "; ".join(found.unlike)
     else:
         least = min(m.images_seen for m in measured)
-        verdict, why = _verdict(paper, result, statistics.fmean(values), least)
+        verdict, why = _verdict(paper, result, values, least)
     complete = bool(values) and len(values) == len(measured)
     mean = statistics.fmean(values) if complete else None
     se = found.scores[0].ci if complete else None
     if len(values) > 1:
         se = statistics.stdev(values) / math.sqrt(len(values))
-    gap = None if mean is None or verdict in {"not comparable"} else mean - result.value
+    unlike = not complete or verdict in {"not comparable"}
+    gap = None if unlike else _figure(result, values) - result.value
     return Row(
         result.metric, result.value, result.spread, mean, se, len(values), gap, verdict, why, fixed
     )
 
 
-def _verdict(paper: Paper, result: Result, mean: float, images: int) -> tuple[Verdict, str]:
+def _figure(result: Result, values: Sequence[float]) -> float:
+    """What of the seeds is held against the paper's number."""
+    nearest = partial(min, key=lambda value: abs(value - result.value))
+    best = {"lower": min, "higher": max}.get(result.better or "", nearest)
+    return {"mean": statistics.fmean, "best": best}[result.over](values)
+
+
+def _verdict(
+    paper: Paper, result: Result, values: Sequence[float], images: int
+) -> tuple[Verdict, str]:
     if paper.images is not None and images < paper.images:
         return "not run at its budget", f"{images:,} of {paper.images:,} images"
     low = -math.inf if result.band[0] is None else result.band[0]
     high = math.inf if result.band[1] is None else result.band[1]
-    why = f"{result.passes}: {result.why}"
-    if low <= mean <= high:
+    figure = _figure(result, values)
+    judged = {"mean": "", "best": f"the best of {len(values)}, {figure:.4g}, is judged; "}
+    why = f"{judged[result.over]}{result.passes}: {result.why}"
+    if low <= figure <= high:
         return "reproduced", why
-    beyond = {"higher": mean > high, "lower": mean < low}.get(result.better or "", False)
+    beyond = {"higher": figure > high, "lower": figure < low}.get(result.better or "", False)
     return ("better" if beyond else "short of it"), why
 
 

@@ -39,9 +39,12 @@ class Result:
     Args:
         metric: Name of the score's metric.
         value: The number.
-        band: Lowest and highest mean over seeds that count as reproduced; null is no limit.
+        band: Lowest and highest mean over seeds, or best seed (``over``), that count as reproduced;
+            null is no limit.
         why: Where the band comes from.
         better: Which side of the band is better than the paper; null: leaving it is a failure.
+        over: What of the seeds is held against the band: their mean or, where the paper shows the
+            best of its runs, the best one (without ``better``, the nearest to the paper's).
         spread: What the paper prints after +-.
         spread_is: What that is.
         protocol: Fields of the protocol that this number has beside those of the whole block.
@@ -52,6 +55,7 @@ class Result:
     band: tuple[float | None, float | None]
     why: str
     better: Literal["higher", "lower"] | None = None
+    over: Literal["mean", "best"] = "mean"
     spread: NonNegativeFloat | None = None
     spread_is: str | None = None
     protocol: dict[str, Any] = field(default_factory=dict)

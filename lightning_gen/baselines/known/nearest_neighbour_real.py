@@ -3,11 +3,10 @@
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from lightning_gen.errors import MetricError
-from lightning_gen.functional.distances import nearest
 from lightning_gen.functional.pixels import grey_levels
+from lightning_gen.metrics.nearest_neighbour import nearest_neighbour_error
 from lightning_gen.metrics.protocol import Protocol, Score
 from lightning_gen.types import PositiveInt
 
@@ -27,7 +26,7 @@ class NearestNeighbourError:
     Args:
         n_train: Training images, the first; None takes all.
         n_test: Test images, the first; None takes all.
-        rows: Test images at a time; a block takes 8 x rows x n_train bytes.
+        rows: Test images at a time; a block takes at most 8 x rows x 16,384 bytes.
     """
 
     def __init__(
@@ -61,13 +60,14 @@ class NearestNeighbourError:
                 raise MetricError("there is no class to get wrong without labels", where=data.name)
             # Squares and products of whole numbers are exact in float64: no rounding decides.
             sets[split], labels[split] = grey_levels(image).flatten(1).double(), label
-        wrong = 0
-        pairs = zip(sets["test"].split(self.rows), labels["test"].split(self.rows), strict=True)
-        total = -(-len(sets["test"]) // self.rows)
-        bar = tqdm(pairs, "nearest neighbour", total, leave=False, disable=not progress)
-        for x, label in bar:
-            _, index = nearest(x, sets["train"])
-            wrong += int((labels["train"][index] != label).sum())
+        error = nearest_neighbour_error(
+            sets["test"],
+            labels["test"],
+            sets["train"],
+            labels["train"],
+            rows=self.rows,
+            progress=progress,
+        )
         how = Protocol(
             extractor="pixels",
             extractor_sha256="",
@@ -80,4 +80,4 @@ class NearestNeighbourError:
             data_fingerprint=data.fingerprint,
             options={"neighbours": 1, "distance": "Euclidean"},
         )
-        return [Score("nearest_neighbour_error", wrong / len(sets["test"]), how)]
+        return [Score("nearest_neighbour_error", error, how)]
