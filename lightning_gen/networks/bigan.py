@@ -1,6 +1,9 @@
 """Fully connected networks of BiGAN's permutation-invariant MNIST experiment.
 
 Donahue, Krähenbühl, Darrell. 2016, arXiv:1605.09782, appendix C.1.
+
+Unlike in the authors' code D sees the code beside the image, not before its second layer, batch
+norm has scale and shift, pixels are in [-1, 1], and nothing decays the weights.
 """
 
 import torch

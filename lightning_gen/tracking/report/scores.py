@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 BETTER = {
-    "lower": {"fid", "kid", "class_kl", "reverse_kl", "duplicate_rate", "nll", "bpd"},
+    "lower": {
+        "fid", "kid", "class_kl", "class_js", "reverse_kl", "duplicate_rate", "ndb", "bin_js",
+        "memorised", "code_error", "nearest_neighbour_error", "linear_probe_error", "nll", "bpd",
+    },
     "higher": {
         "inception_score", "precision", "recall", "density", "coverage", "modes", "high_quality",
-        "mean_confidence", "log_likelihood", "parzen",
+        "mean_confidence", "class_entropy", "diverse_classes", "birthday_batch",
+        "birthday_support", "log_likelihood", "parzen",
     },
 }  # fmt: skip
 _HASHES = ("extractor_sha256", "data_fingerprint")
