@@ -68,12 +68,12 @@ class GenerativeModule(pl.LightningModule):
         self._raw = False
 
     def on_fit_start(self) -> None:
-        """Show the mean of the data to networks that start there, before the first step."""
-        data = getattr(self.trainer, "datamodule", None)
-        if self.iteration == 0 and data is not None:
-            starting: list[Any] = [m for m in self.modules() if hasattr(m, "start_at")]
+        """Show the mean of the data, where they tell it, to networks that start there."""
+        mean = getattr(getattr(self.trainer, "datamodule", None), "mean", None)
+        starting: list[Any] = [m for m in self.modules() if hasattr(m, "start_at")]
+        if self.iteration == 0 and mean is not None:
             for network in starting:
-                network.start_at(data.mean(self.device))
+                network.start_at(mean(self.device))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Advance time, set every random stream of this step, and record anew."""
