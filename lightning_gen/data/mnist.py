@@ -62,6 +62,9 @@ class _Unavailable(Exception):
     """A source does not have the files; the next one may."""
 
 
+SIDES = (28, 32, 64)  # to which digits are scaled
+
+
 class MNIST(DataModule):
     """70,000 handwritten digits, 28 x 28, grey, ten classes.
 
@@ -105,6 +108,9 @@ class MNIST(DataModule):
         resident: bool = False,
     ) -> None:
         check_facts(channels=(channels, 1), num_classes=(num_classes, 10))
+        if resolution not in SIDES:
+            what = f"data.resolution is {resolution}, not one of {SIDES}"
+            raise DataError(what, where="data.resolution", fix="data.resolution=28")
         super().__init__(
             root,
             cache,
