@@ -41,16 +41,42 @@ def scores(name: str) -> str:
 def mixtures() -> str:
     """Compare the runs on mixtures, over their seeds."""
     lines = [
-        "| run | seeds | modes | high-quality share | reverse KL | minutes on one core |",
-        "| --- |" + " --- |" * 5,
+        "| run | images | seeds | modes | high-quality share | reverse KL | minutes on one core |",
+        "| --- |" + " --- |" * 6,
     ]
-    for name in ("gan_ring", "wgan_gp_ring", "gan_grid", "wgan_gp_grid"):
-        seeds = read(RESULTS / f"{name}.json").seeds
-        by_metric = [{s["metric"]: s["value"] for s in seed.scores[:3]} for seed in seeds]
-        cells = [_mean([v[m] for v in by_metric]) for m in METRICS]
-        minutes = fmean(seed.minutes or 0 for seed in seeds)
-        lines.append(f"| `{name}` | {len(seeds)} | {' | '.join(cells)} | {minutes:.1f} |")
+    for name in (f"{run}_{data}" for data in ("ring", "grid") for run in ("gan", "wgan_gp")):
+        lines.append(_mixture(name))
+    for data in ("ring", "grid"):
+        lines += [_mixture(f"{run}_{data}_veegan") for run in ("gan", "pacgan")]
     return "\n".join(lines)
+
+
+def _mixture(name: str) -> str:
+    """One row of the table of mixtures."""
+    seeds = read(RESULTS / f"{name}.json").seeds
+    by_metric = [{s["metric"]: s["value"] for s in seed.scores[:3]} for seed in seeds]
+    cells = [_mean([v[m] for v in by_metric]) for m in METRICS]
+    minutes = fmean(seed.minutes or 0 for seed in seeds)
+    images = f"{seeds[0].images_seen:,}"
+    return f"| `{name}` | {images} | {len(seeds)} | {' | '.join(cells)} | {minutes:.1f} |"
+
+
+def gallery(columns: int = 5) -> str:
+    """Show what every model draws of digits, with its Frechet distance."""
+    cells = []
+    for picture in sorted(RESULTS.glob("*_mnist.png")):
+        seed = read(picture.with_suffix(".json")).seeds[0]
+        fid = next((s["value"] for s in seed.scores if s["metric"] in {"fid"}), None)
+        text = f"{picture.stem.removesuffix('_mnist')}<br>{_cost(seed.images_seen, seed.minutes)}"
+        text += "" if fid is None else f"<br>FID-mnist {fid:.3g}"
+        image = f'<img src="experiments/results/{picture.name}" width="150" alt="{picture.stem}">'
+        cells.append(f"<td align=center>{image}<br>{text}</td>")
+    rows = (cells[i : i + columns] for i in range(0, len(cells), columns))
+    return "\n".join(["<table>", *(f"<tr>{''.join(row)}</tr>" for row in rows), "</table>"])
+
+
+def _cost(images: int | None, minutes: float | None) -> str:
+    return f"{(images or 0) // 1000}k images, {minutes or 0:.0f} min"
 
 
 def _mean(values: list[float]) -> str:
@@ -59,31 +85,37 @@ def _mean(values: list[float]) -> str:
     return number(fmean(values), half)
 
 
+COMPARED = (
+    ("pacgan_ring_veegan", "gan_ring_veegan"),
+    ("pacgan_grid_veegan", "gan_grid_veegan"),
+    ("wgan_gp_ring", "gan_ring"),
+)
+
+
 def difference() -> str:
-    """Compare two recipes on the same score over their seeds."""
-    first, second = ("gan_ring", "wgan_gp_ring")
+    """Compare pairs of recipes on the same scores over their seeds."""
     lines = [
-        f"| {second} less {first} | weights | difference | 95 % interval | p |",
-        "| --- |" + " --- |" * 4,
+        "| first less second | score | seeds | difference | 95 % interval | p |",
+        "| --- |" + " --- |" * 5,
     ]
-    held = [
-        {
-            seed.seed: {s["metric"]: s["value"] for s in seed.scores if _raw(s)}
-            for seed in read(RESULTS / f"{name}.json").seeds
-        }
-        for name in (first, second)
-    ]
-    seeds = sorted(held[0].keys() & held[1].keys())
-    for metric in METRICS:
-        a, b = ([scores[seed][metric] for seed in seeds] for scores in held)
-        test = ttest_rel(b, a)
-        low, high = test.confidence_interval()
-        lines.append(
-            f"| {metric} | raw | {fmean(b) - fmean(a):+.3g} | [{low:.3g}, {high:.3g}] | "
-            f"{test.pvalue:.2g} |"
-        )
-    lines += ["", f"Paired by seed (Student's t), {len(seeds)} seeds each."]
-    return "\n".join(lines)
+    for names in COMPARED:
+        held = [
+            {
+                seed.seed: {s["metric"]: s["value"] for s in seed.scores if _raw(s)}
+                for seed in read(RESULTS / f"{name}.json").seeds
+            }
+            for name in names
+        ]
+        seeds = sorted(held[0].keys() & held[1].keys())
+        for metric in METRICS:
+            a, b = ([scores[seed][metric] for seed in seeds] for scores in held)
+            test = ttest_rel(a, b)
+            low, high = test.confidence_interval()
+            lines.append(
+                f"| `{names[0]}` less `{names[1]}` | {metric} | {len(seeds)} | "
+                f"{fmean(a) - fmean(b):+.3g} | [{low:.3g}, {high:.3g}] | {test.pvalue:.2g} |"
+            )
+    return "\n".join([*lines, "", "Paired by seed (Student's t), of the weights as trained."])
 
 
 def _raw(score: dict[str, Any]) -> bool:
@@ -121,6 +153,7 @@ def speed() -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "demo": lambda: scores("dcgan_mnist"),
+    "gallery": gallery,
     "mixtures": mixtures,
     "difference": difference,
     "baselines": baselines,
