@@ -71,9 +71,10 @@ class GenerativeModule(pl.LightningModule):
         """Show the mean of the data, where they tell it, to networks that start there."""
         mean = getattr(getattr(self.trainer, "datamodule", None), "mean", None)
         starting: list[Any] = [m for m in self.modules() if hasattr(m, "start_at")]
-        if self.iteration == 0 and mean is not None:
+        if self.iteration == 0 and mean is not None and starting:
+            image = mean(self.device)
             for network in starting:
-                network.start_at(mean(self.device))
+                network.start_at(image)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Advance time, set every random stream of this step, and record anew."""
