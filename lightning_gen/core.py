@@ -84,6 +84,11 @@ class GenerativeModule(pl.LightningModule):
         self.images_seen += self.images_per_iteration
         self.seed_iteration()
 
+    @property
+    def images_before(self) -> int:
+        """Images seen before the present step."""
+        return self.images_seen - self.images_per_iteration
+
     def seed_iteration(self) -> None:
         """Set the random streams of a step from (seed, iteration, rank)."""
         torch.manual_seed(fold(self.seed, "rank", self.iteration, self.global_rank))

@@ -43,8 +43,7 @@ class RunCallback(pl.Callback):
         """
         if every_images is None:
             return False
-        before = module.images_seen - module.images_per_iteration
-        return module.images_seen // every_images != before // every_images
+        return module.images_seen // every_images != module.images_before // every_images
 
     @contextmanager
     def pausing(self) -> Iterator[None]:

@@ -62,8 +62,7 @@ class LAPGAN(AdversarialModule):
         levels = len(self.G.levels)
         if self.level_images is None:
             return range(levels)
-        before = self.images_seen - self.images_per_iteration
-        level = min(before // self.level_images, levels - 1)
+        level = min(self.images_before // self.level_images, levels - 1)
         return range(level, level + 1)
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> None:

@@ -108,9 +108,8 @@ class ProGAN(AdversarialModule):
     def grow(self) -> None:
         """Set the growth of both players from the images seen before this step."""
         k, top, _ = self.G.present
-        images = self.images_seen - self.images_per_iteration
         for player in (self.G, self.D):
-            player.growth.fill_(growth(images, self.phase_images, len(player.sides)))
+            player.growth.fill_(growth(self.images_before, self.phase_images, len(player.sides)))
         self.record(growth=self.G.growth.clone())
         if self.G.present[:2] != (k, top):
             for optimizer in cast(list, self.optimizers(use_pl_optimizer=False)):
