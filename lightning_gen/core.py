@@ -35,10 +35,12 @@ class ImageBatch(NamedTuple):
 
 
 class PairBatch(NamedTuple):
-    """Two domains: paired images, or unpaired ones drawn side by side."""
+    """Images of two domains, paired or drawn side by side: floats (N, C, H, W) in [-1, 1]."""
 
     a: Tensor
     b: Tensor
+    label_a: Tensor | None = None
+    label_b: Tensor | None = None
 
 
 class GenerativeModule(pl.LightningModule):
@@ -55,6 +57,8 @@ class GenerativeModule(pl.LightningModule):
 
     requires_labels: ClassVar[bool] = False
     players: ClassVar[tuple[str, ...]] = ("model",)
+    takes: ClassVar[str] = "images"
+    """What a batch has to be: "images", "pairs" of two domains, or "paired" images of them."""
     minibatches: int = 1
 
     def __init__(self) -> None:

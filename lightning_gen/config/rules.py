@@ -50,13 +50,38 @@ def labels_are_there(config: Config) -> Iterator[Problem]:
     """A conditional model needs labelled data."""
     model = signature(config, "model")
     data = get(config, "data", Mapping) or {}
-    if model and model.facts.get("requires_labels") and data.get("num_classes") is None:
+    labelled = data.get("num_classes") is not None or bool(data.get("attributes"))
+    if model and model.facts.get("requires_labels") and not labelled:
         name = data.get("name")
         yield Problem(
             "model",
             f"is conditional, and the data {name!r} have no labels",
             remedy="data=mnist, or a model without labels (lightning-gen list models)",
             explains=tuple(f"model.{part}num_classes" for part in ("", "G.", "D.")),
+        )
+
+
+OTHER_DATA = {
+    "images": "data=mnist",
+    "pairs": "data=digits",
+    "paired": "data=grey",
+    "captions": "data=captions",
+}
+
+
+def batches_fit(config: Config) -> Iterator[Problem]:
+    """A model of images takes no pairs, and one of pairs no single images."""
+    model, data = signature(config, "model"), signature(config, "data")
+    if model is None or data is None:
+        return
+    takes = model.facts.get("takes", "images")
+    gives = data.facts.get("gives", ("images",))
+    if takes not in gives:
+        name = get(config, "data.name")
+        yield Problem(
+            "model",
+            f"learns from {takes}, and the data {name!r} give {' and '.join(gives)}",
+            remedy=f"{OTHER_DATA[takes]}, or another model (lightning-gen list models)",
         )
 
 
@@ -225,6 +250,7 @@ def _counts(config: Config) -> list[str]:
 
 RULES: tuple[Rule, ...] = (
     labels_are_there,
+    batches_fit,
     players_agree,
     no_batch_norm_under_penalty,
     batch_divides,

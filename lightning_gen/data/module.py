@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -318,6 +318,8 @@ class DataModule(pl.LightningDataModule):
         resident: Keep the whole training split on the device.
     """
 
+    gives: ClassVar[tuple[str, ...]] = ("images",)
+    """What a batch is: see :attr:`lightning_gen.core.GenerativeModule.takes`."""
     name: str
     stop_iteration: int | None = None
     """One past the last iteration of the training stream; None ends it after one epoch."""
@@ -347,7 +349,7 @@ class DataModule(pl.LightningDataModule):
         self.flip, self.shift, self.resident = flip, shift, resident
         self.prepared: Prepared | None = None
         self._sets: dict[str, ImageSet] = {}
-        self._resident: ResidentSet | None = None
+        self._resident: dict[str, ResidentSet] = {}
 
     # What a subclass says
 
@@ -399,6 +401,28 @@ class DataModule(pl.LightningDataModule):
     def mixture(self) -> tuple[Tensor, float] | None:
         """Centres (K, 2) and standard deviation of a Gaussian mixture, for data that are one."""
         return None
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the domains that images may be translated to: the classes, by their numbers."""
+        return tuple(str(k) for k in range(self.num_classes or 0))
+
+    def domain(self, split: str, name: str, *, inside: bool = True) -> tuple[str, Tensor]:
+        """Where the images of a domain are, or those that may be translated to it.
+
+        Args:
+            split: "train", "test" or the like.
+            name: One of :attr:`domains`.
+            inside: Those of the domain, or those of the others.
+
+        Returns:
+            The name of a split, and indices (n,) in it.
+        """
+        labels = self.labels(split)
+        if labels is None or name not in self.domains:
+            known = ", ".join(self.domains) or "none"
+            raise DataError(f"{self.name} has no domain '{name}'", fix=f"one of: {known}")
+        return split, torch.nonzero((labels == self.domains.index(name)) == inside).flatten()
 
     def prepare_data(self, *, fresh: bool = False) -> None:
         """Make the arrays on disk, unless they are there.
@@ -467,8 +491,18 @@ class DataModule(pl.LightningDataModule):
     def train_dataloader(self) -> StreamLoader:
         """The training stream from the model's iteration to ``stop_iteration``."""
         trainer = cast(pl.Trainer, self.trainer)
+        return self.stream(self.splits[0], cast(GenerativeModule, trainer.lightning_module).seed)
+
+    def stream(self, split: str, seed: int) -> StreamLoader:
+        """The stream of a split, on this rank of the trainer.
+
+        Args:
+            split: Name of the split.
+            seed: Of its order.
+        """
+        trainer = cast(pl.Trainer, self.trainer)
         model = cast(GenerativeModule, trainer.lightning_module)
-        dataset = self._set(self.splits[0])
+        dataset = self._set(split)
         start, stop = model.iteration, self.stop_iteration
         if stop is None:
             stop = start + max(1, len(dataset) // (self.batch_size * model.minibatches))
@@ -476,7 +510,7 @@ class DataModule(pl.LightningDataModule):
             dataset,
             batch_size=self.batch_size,
             minibatches=model.minibatches,
-            seed=model.seed,
+            seed=seed,
             rank=trainer.global_rank,
             world=trainer.world_size,
             start=start,
@@ -489,14 +523,21 @@ class DataModule(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int = 0) -> Any:
         """On the device: gather (of a resident set), augment, and make floats of bytes."""
-        if not isinstance(batch, StreamBatch):
-            return batch
+        return self.images(batch, self.splits[0]) if isinstance(batch, StreamBatch) else batch
+
+    def images(self, batch: StreamBatch, split: str) -> ImageBatch:
+        """Make images of what a loader gives: gathered, augmented, normalised.
+
+        Args:
+            batch: What the loader gave, on the device.
+            split: The split that it is of.
+        """
         image, label, jitter = batch
         if self.resident:
-            device = image.device
-            if self._resident is None or self._resident.images.device != device:
-                self._resident = self._set(self.splits[0]).to(device)
-            image, label = self._resident.gather(image)
+            device, resident = image.device, self._resident.get(split)
+            if resident is None or resident.images.device != device:
+                resident = self._resident[split] = self._set(split).to(device)
+            image, label = resident.gather(image)
         if jitter is not None:
             image = jittered(image, jitter)
         return ImageBatch(self.decode(image), label)

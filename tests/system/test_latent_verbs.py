@@ -233,7 +233,7 @@ def test_mistakes_are_told_before_anything_is_loaded(tmp_path):
 
 def test_pictures_in_the_run_survive_a_kill_and_training_does_not_notice_them(tmp_path, mnist_root):
     outcomes, names = {}, {}
-    die = ("lightning_gen.models.gan.adversarial", "AdversarialModule", "descending", 14, False)
+    die = ("lightning_gen.players", "AlternatingModule", "descending", 14, False)
     drawn = [f"callbacks.latents.{k}" for k in ("rows=2", "columns=3", "every_images=32")]
     for kind, own in (("whole", drawn), ("killed", drawn), ("without", ["callbacks.latents=null"])):
         words = [*tiny("infogan", tmp_path / kind, mnist_root), *own]

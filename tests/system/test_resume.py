@@ -7,7 +7,7 @@ import pytest
 from tests.models.test_gan import NAMES
 from tests.system.harness import assert_same, only_run, outcome, tiny, train
 
-PLAY = ("lightning_gen.models.gan.adversarial", "AdversarialModule", "descending")
+PLAY = ("lightning_gen.players", "AlternatingModule", "descending")
 EVALUATE = ("lightning_gen.metrics.evaluator", "FeatureEvaluator", "evaluate")
 SCORES = ("lightning_gen.runs.run", "Run", "record_scores")
 SAVE = ("lightning_gen.runs.checkpoint", "CheckpointStore", "save")

@@ -149,7 +149,7 @@ def test_a_sweep_is_a_run_for_each_job(tmp_path):
 def test_a_killed_run_is_whole_in_wandb(tmp_path, mnist_root):
     overrides = [w for w in tiny("dcgan", tmp_path, mnist_root) if not w.startswith("logger")]
     overrides += ["logger=wandb", "logger.mode=offline"]
-    die = ("lightning_gen.models.gan.adversarial", "AdversarialModule", "descending", 14, False)
+    die = ("lightning_gen.players", "AlternatingModule", "descending", 14, False)
     assert train(overrides, die=die) == -9
     assert train(overrides) == 0
     run = only_run(tmp_path)

@@ -1,21 +1,16 @@
 """The family of two players: plumbing without a loss."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar, Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-from lightning_gen.core import GenerativeModule
 from lightning_gen.functional.latent import lerp, slerp
 from lightning_gen.networks.ema import ExponentialMovingAverage
+from lightning_gen.players import AlternatingModule, OptimizerFactory, ScheduleFactory
 from lightning_gen.types import NonNegativeFloat, PositiveFloat, PositiveInt
-
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
-ScheduleFactory = Callable[[Optimizer], LRScheduler]
 
 
 @contextmanager
@@ -33,12 +28,11 @@ def evaluating(network: nn.Module) -> Iterator[nn.Module]:
         network.train(training)
 
 
-class AdversarialModule(GenerativeModule):
+class AdversarialModule(AlternatingModule):
     r"""Base of every model in which a generator G plays against a discriminator D.
 
-    A paper's file holds its losses and its order of play; here is what all of them share: whose
-    turn it is (:meth:`descending`), gradient accumulation, clipping per player, schedules, the
-    moving average of G, and sampling from it.
+    A paper's file holds its losses and its order of play; here is what all of them share beside
+    their turns: the moving average of G, and sampling from it.
 
     Args:
         G: Generator, latents (N, latent_dim) to images (N, C, H, W) in [-1, 1].
@@ -55,10 +49,6 @@ class AdversarialModule(GenerativeModule):
         ema_rampup: The half-life is at most this share of the images seen.
     """
 
-    players: ClassVar[tuple[str, ...]] = ("D", "G")
-    adversaries: ClassVar[tuple[str, ...]] = ("D",)
-    per_sample_critic: ClassVar[bool] = False
-
     def __init__(
         self,
         *,
@@ -74,78 +64,22 @@ class AdversarialModule(GenerativeModule):
         ema_halflife: PositiveFloat | None = 10_000,
         ema_rampup: NonNegativeFloat = 0.05,
     ) -> None:
-        super().__init__()
-        self.automatic_optimization = False
+        super().__init__(
+            optimizers=optimizers, schedules=schedules, accumulate=accumulate, clip_norm=clip_norm
+        )
         self.G, self.D = G, D
         self.G_ema = ExponentialMovingAverage(G, ema_halflife, ema_rampup) if ema_halflife else None
-        self.optimizer_factories, self.schedule_factories = dict(optimizers), dict(schedules or {})
         self.latent_dim, self.uniform = latent_dim, {"normal": False, "uniform": True}[prior]
         self.minibatches = self.n_critic = n_critic
-        self.accumulate, self.clip_norm = accumulate, dict(clip_norm or {})
-        self.playing: str | None = None
         self._fake: tuple[Tensor, Tensor] | None = None
 
-    def player_parameters(self, player: str) -> list[nn.Parameter]:
-        """Parameters a player's optimiser moves."""
-        return list(getattr(self, player).parameters())
-
-    def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
-        """Build one optimiser a player, and the schedules of those that have one."""
-        made = {p: self.optimizer_factories[p](self.player_parameters(p)) for p in self.players}
-        self._schedules = {p: f(made[p]) for p, f in self.schedule_factories.items()}
-        return list(made.values()), list(self._schedules.values())
-
-    @contextmanager
-    def descending(self, player: str) -> Iterator[Callable[[Tensor], None]]:
-        """One descent step of a player: ``descend(loss)`` inside, the optimiser's step at the end.
-
-        Adversaries of the player are frozen inside, so no gradient of theirs is computed. The loss
-        is recorded as ``loss_<player>``. Nothing is stepped when the block raises.
-
-        Args:
-            player: "G" or "D", or another of the family's ``players``.
-
-        Yields:
-            A function that takes the loss of a (micro-)batch and accumulates its gradient.
-        """
-        optimizer = cast(list, self.optimizers())[self.players.index(player)]
-        frozen = [p for a in self.adversaries if a != player for p in self.player_parameters(a)]
-        losses: list[Tensor] = []
-
-        def descend(loss: Tensor) -> None:
-            losses.append(loss.detach())
-            self.manual_backward(loss / self.accumulate if self.accumulate > 1 else loss)
-
-        self.playing = player
-        optimizer.zero_grad(set_to_none=True)
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-        try:
-            yield descend
-        finally:
-            for parameter in frozen:
-                parameter.requires_grad_(True)
-        self.record(**{f"loss_{player}": sum(losses) / len(losses)})
-        optimizer.step()
-        if player in self._schedules:
-            self._schedules[player].step()
-        if player == "G":
+    def after_turn(self, player: str) -> None:
+        """Move the average of G after its step."""
+        if player in {"G"}:
             self._fake = None
             if self.G_ema is not None:
                 images = self.images_per_iteration
                 self.G_ema.update(self.G, images=images, images_seen=self.images_seen)
-
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clip the player's gradient, after it was unscaled."""
-        if self.playing in self.clip_norm:
-            parameters = self.player_parameters(self.playing)
-            torch.nn.utils.clip_grad_norm_(parameters, self.clip_norm[self.playing])
-
-    def micro(self, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """Split a batch into the micro-batches that gradients are accumulated over."""
-        if self.accumulate == 1:
-            return iter([tensors])
-        return zip(*(t.chunk(self.accumulate) for t in tensors), strict=True)
 
     def z(self, n: int) -> Tensor:
         """Draw this rank's latents (n, latent_dim) of the global batch from the prior."""

@@ -1,0 +1,1 @@
+"""Images of one domain made into images of another."""
