@@ -3,11 +3,13 @@
 Mirza, Osindero. 2014, arXiv:1411.1784, section 4.1.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from lightning_gen.networks.maxout import Maxout, uniform_init
+from lightning_gen.networks.maxout import Maxout, start_sigmoid_at, uniform_init
 from lightning_gen.types import HalfOpenFraction, NonNegativeFloat, PositiveInt
 
 
@@ -15,7 +17,10 @@ class CGAN2014Generator(nn.Module):
     """z and y through layers of their own, then a joint one, to a sigmoid output in [-1, 1].
 
     Note:
-        The paper draws z from the unit hypercube: z of U(-1, 1) is moved there.
+        The paper draws z from the unit hypercube and does not say how weights begin. Here z of
+        U(-1, 1) is scaled to a variance of one, as in the code of 2014 that the authors built on,
+        and weights begin twice as large as there: with less of either the noise of dropout takes
+        the place of z, and all samples of a class, or of all classes, are one image.
 
     Args:
         latent_dim: Dimension of z.
@@ -45,7 +50,7 @@ class CGAN2014Generator(nn.Module):
         y_units: PositiveInt = 1000,
         units: PositiveInt = 1200,
         dropout: HalfOpenFraction = 0.5,
-        irange: NonNegativeFloat = 0.05,
+        irange: NonNegativeFloat = 0.1,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -62,10 +67,14 @@ class CGAN2014Generator(nn.Module):
         )
         uniform_init(self, irange)
 
+    def start_at(self, mean: Tensor) -> None:
+        """Set the output biases so that h = 0 gives the mean image (C, H, W) in [-1, 1]."""
+        start_sigmoid_at(self.joint[-1], mean)
+
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """Map latents (N, latent_dim) of U(-1, 1) and labels (N,) to images in [-1, 1]."""
         label = one_hot(y, self.num_classes).to(z.dtype)
-        hidden = torch.cat([self.z_layer((z + 1) / 2), self.y_layer(label)], 1)
+        hidden = torch.cat([self.z_layer(math.sqrt(3) * z), self.y_layer(label)], 1)
         return torch.tanh(self.joint(hidden) / 2).unflatten(1, self.shape)
 
 

@@ -4,12 +4,11 @@ Goodfellow et al. 2014, arXiv:1406.2661, and the authors' configuration of it.
 """
 
 import math
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from lightning_gen.networks.maxout import Maxout, uniform_init
+from lightning_gen.networks.maxout import Maxout, start_sigmoid_at, uniform_init
 from lightning_gen.types import HalfOpenFraction, NonNegativeFloat, PositiveInt
 
 
@@ -53,11 +52,9 @@ class GAN2014Generator(nn.Module):
         )
         uniform_init(self, irange)
 
-    @torch.no_grad()
     def start_at(self, mean: Tensor) -> None:
         """Set the output biases so that h = 0 gives the mean image (C, H, W) in [-1, 1]."""
-        marginal = ((mean.flatten() + 1) / 2).clamp(1e-3, 1 - 1e-3)
-        cast(Tensor, self.layers[-1].bias).copy_(marginal.logit())
+        start_sigmoid_at(self.layers[-1], mean)
 
     def forward(self, z: Tensor) -> Tensor:
         """Map latents (N, latent_dim) of U(-1, 1) to images (N, C, H, W) in [-1, 1]."""

@@ -1,8 +1,11 @@
-"""Maxout units.
+"""Maxout units, and how the fully connected networks of their time begin.
 
 Goodfellow, Warde-Farley, Mirza, Courville, Bengio. Maxout Networks. 2013, arXiv:1302.4389.
 """
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from lightning_gen.types import PositiveInt
@@ -43,3 +46,15 @@ def uniform_init(network: nn.Module, irange: float) -> None:
         if isinstance(module, nn.Linear):
             nn.init.uniform_(module.weight, -irange, irange)
             nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def start_sigmoid_at(layer: Any, mean: Tensor) -> None:
+    """Set the biases of a layer below a sigmoid so that no input gives the mean image.
+
+    Args:
+        layer: A linear layer.
+        mean: (C, H, W) in [-1, 1].
+    """
+    marginal = ((mean.flatten() + 1) / 2).clamp(1e-3, 1 - 1e-3)
+    layer.bias.copy_(marginal.logit())
