@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +76,9 @@ class AlternatingModule(GenerativeModule):
         Yields:
             A function that takes the loss of a (micro-)batch and accumulates its gradient.
         """
-        optimizer = cast(list, self.optimizers())[self.players.index(player)]
+        optimizers = self.optimizers()  # of a single player it is the optimiser itself
+        several = optimizers if isinstance(optimizers, list) else [optimizers]
+        optimizer = cast(Any, several[self.players.index(player)])
         frozen = [p for a in self.adversaries if a != player for p in self.player_parameters(a)]
         losses: list[Tensor] = []
 

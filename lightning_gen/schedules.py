@@ -4,7 +4,13 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from lightning_gen.types import HalfOpenFraction, NonNegativeFloat, PositiveFloat, PositiveInt
+from lightning_gen.types import (
+    HalfOpenFraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 
 class MomentumGrowth(LRScheduler):
@@ -60,3 +66,48 @@ class MomentumGrowth(LRScheduler):
             start = group["initial_momentum"]
             group["momentum"] = start + (self.momentum - start) * min(t / self.steps, 1.0)
         return [max(lr / self.decay**t, self.min_lr) for lr in self.base_lrs]
+
+
+class LinearDecay(LRScheduler):
+    r"""A learning rate that is held and then falls to zero along a line.
+
+    .. math:: \epsilon_t = \epsilon_0 \min\left(1, \frac{T - t}{T - T_0}\right)
+
+    References:
+        Zhu et al., Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial
+        Networks, 2017, arXiv:1703.10593, section 4: 100 epochs of each.
+
+    Args:
+        optimizer: At the learning rate that is held.
+        hold: The paper's 100 epochs in steps: how long it is held.
+        steps: Steps until it is zero.
+        last_epoch: Steps done; -1 before the first.
+
+    Example:
+        >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> schedule, rates = LinearDecay(optimizer, hold=2, steps=4), []
+        >>> for _ in range(5):
+        ...     rates.append(schedule.get_last_lr()[0])
+        ...     optimizer.step()
+        ...     schedule.step()
+        >>> rates
+        [1.0, 1.0, 1.0, 0.5, 0.0]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        hold: NonNegativeInt = 100_000,
+        steps: PositiveInt = 200_000,
+        last_epoch: int = -1,
+    ) -> None:
+        if hold >= steps:
+            raise ValueError(f"hold must be less than steps={steps}, got {hold}")
+        self.hold, self.steps = hold, steps
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float | torch.Tensor]:
+        """The learning rates of this step."""
+        left = (self.steps - self.last_epoch) / (self.steps - self.hold)
+        return [lr * min(1.0, max(0.0, left)) for lr in self.base_lrs]

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 
 from lightning_gen.callbacks.base import RunCallback
 from lightning_gen.callbacks.latent_pictures import TOOLS, Plan, aside
@@ -59,7 +58,8 @@ class Latents(RunCallback):
         if self.run is None or not trainer.is_global_zero or len(data.shape) != 3:
             return
         self.drawn = module.iteration
-        labels = torch.arange(data.num_classes) if module.requires_labels else None
+        rows = self.plans["interpolation"].rows
+        labels = data.conditions(rows) if module.requires_labels else None
         with self.pausing(), aside(SEED, module.device):
             for key, plan in self.plans.items():
                 if TOOLS[key].suits(module):

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from lightning_gen.callbacks.base import RunCallback
+from lightning_gen.callbacks.translation_rows import alike, translation_rows
 from lightning_gen.randomness import fold
 from lightning_gen.types import PositiveInt
 
@@ -65,7 +66,7 @@ def class_grid(model: Any, labels: Tensor, columns: int, seed: int, **options: A
 
     Args:
         model: Samples from labels.
-        labels: Class (K,) of each row.
+        labels: Class (K,) of each row, or word ids (K, L) of its caption.
         columns: Images in a row.
         seed: Of every row.
         options: More of what ``model.sample`` takes.
@@ -76,7 +77,7 @@ def class_grid(model: Any, labels: Tensor, columns: int, seed: int, **options: A
     rows = [
         model.sample(
             columns,
-            labels=label.repeat(columns),
+            labels=label.expand(columns, *label.shape),
             generator=torch.Generator().manual_seed(seed),
             **options,
         )
@@ -89,8 +90,9 @@ class SampleGrid(RunCallback):
     """Write a grid of samples before the first step, each time so many images passed, and last.
 
     The latents are the same in all runs and at all steps, whatever their seeds. The real images are
-    drawn once beside them. Two-dimensional mixtures give 2500 points over the true centres. The
-    run says and counts what could not be written; training goes on.
+    drawn once beside them. Two-dimensional mixtures give 2500 points over the true centres. Models
+    that translate show what becomes of test images: input, output, cycle, target in a row. The run
+    says and counts what could not be written; training goes on.
 
     Args:
         every_images: Images between two grids; None draws the first and the last.
@@ -109,9 +111,12 @@ class SampleGrid(RunCallback):
         """Draw the real images and the first samples of a run."""
         if pl_module.iteration == 0 and self.run is not None and trainer.is_global_zero:
             data = trainer.datamodule  # type: ignore[attr-defined]
-            split, n = data.splits[0], self.n if len(data.shape) == 3 else POINTS
-            real = data.real(split, torch.arange(min(n, data.size(split)))).image
-            self.write(trainer, pl_module, "real", real)
+            n = self.n if len(data.shape) == 3 else POINTS
+            splits = data.splits[: 1 + ("pairs" in data.gives)]
+            count = min([n // len(splits), *map(data.size, splits)])
+            real = [data.real(split, torch.arange(count)).image for split in splits]
+            shown = real[0] if len(real) == 1 else alike(real).flatten(0, 1)
+            self.write(trainer, pl_module, "real", shown)
             self.sample(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
@@ -132,8 +137,12 @@ class SampleGrid(RunCallback):
         with self.pausing(), torch.no_grad():
             data = trainer.datamodule  # type: ignore[attr-defined]
             is_image = len(data.shape) == 3
+            if hasattr(module, "translate"):
+                samples, columns = translation_rows(module, data, self.columns)
+                self.write(trainer, module, "samples", samples, columns)
+                return
             if module.requires_labels:
-                labels = torch.arange(min(data.num_classes, self.n))
+                labels = data.conditions(self.n).unique(dim=0)
                 columns = self.columns if is_image else POINTS // len(labels)
                 samples = class_grid(module, labels, columns, SEED)
             else:
@@ -141,8 +150,15 @@ class SampleGrid(RunCallback):
                 samples = module.sample(self.n if is_image else POINTS, generator=generator)
             self.write(trainer, module, "samples", samples)
 
-    def write(self, trainer: pl.Trainer, module: Any, key: str, samples: Tensor) -> None:
+    def write(
+        self,
+        trainer: pl.Trainer,
+        module: Any,
+        key: str,
+        samples: Tensor,
+        columns: int | None = None,
+    ) -> None:
         """Hand a picture to the run."""
         mixture = trainer.datamodule.mixture  # type: ignore[attr-defined]
-        image = draw(samples, self.columns, None if mixture is None else mixture[0])
+        image = draw(samples, columns or self.columns, None if mixture is None else mixture[0])
         self.run.picture(key, image, module.iteration, module.images_seen)

@@ -14,7 +14,8 @@ def bind(function: Callable[..., Any], argv: list[str]) -> dict[str, Any]:
     """Turn ``key=value`` words into keyword arguments of a function.
 
     Args:
-        function: Its annotated parameters are the keys.
+        function: Its annotated parameters are the keys; an underscore at the end of one that would
+            be a word of Python (``in_``) is not typed.
         argv: The words.
 
     Returns:
@@ -28,7 +29,7 @@ def bind(function: Callable[..., Any], argv: list[str]) -> dict[str, Any]:
         >>> bind(f, ["n=3"])
         {'n': 3}
     """
-    parameters = inspect.signature(function).parameters
+    parameters = {n.rstrip("_"): p for n, p in inspect.signature(function).parameters.items()}
     hints = get_type_hints(function, include_extras=True)
     bound: dict[str, Any] = {}
     problems: list[str] = []
@@ -41,10 +42,12 @@ def bind(function: Callable[..., Any], argv: list[str]) -> dict[str, Any]:
             continue
         value: Any = None if text in ("null", "none", "None") else text
         try:
-            bound[key] = TypeAdapter(hints[key]).validate_python(value)
+            name = parameters[key].name
+            bound[name] = TypeAdapter(hints[name]).validate_python(value)
         except ValidationError as error:
             problems.append(f"{key}={text}: {error.errors()[0]['msg']}")
-    required = (n for n, p in parameters.items() if p.default is p.empty and n not in bound)
+    missing = {n: p for n, p in parameters.items() if p.name not in bound}
+    required = (n for n, p in missing.items() if p.default is p.empty)
     named = " ".join(problems)
     problems += [f"missing argument '{n}='" for n in required if f"{n}=" not in named]
     if problems:
@@ -61,7 +64,8 @@ def usage(function: Callable[..., Any]) -> str:
         'n=... [name=x]'
     """
     words = []
-    for name, p in inspect.signature(function).parameters.items():
+    for p in inspect.signature(function).parameters.values():
+        name = p.name.rstrip("_")
         words.append(f"{name}=..." if p.default is p.empty else f"[{name}={p.default}]")
     return " ".join(words)
 

@@ -59,8 +59,8 @@ def main(argv: list[str]) -> int:
 def _show(data: Any, *, verified: bool) -> None:
     meta = data.prepared.meta
     print(f"{data.name}: {Path(data.folder).resolve()}")
-    shape = " x ".join(map(str, data.shape))
     for split in data.splits:
+        shape = " x ".join(map(str, data.shape_a if split.endswith("_a") else data.shape))
         print(f"  {split:11} {data.size(split):,} samples of {shape}")
     classes = "none" if data.num_classes is None else f"{data.num_classes}"
     print(f"  {'classes':11} {classes}")

@@ -22,9 +22,9 @@ ENDINGS = {"grid": ".png", "npz": ".npz", "png": "", "gif": ".gif", "webp": ".we
 FILMS: dict[str, dict[str, Any]] = {"gif": {}, "webp": {"lossless": True}}
 SIDE, MILLISECONDS = 128, 60  # of a film's frame, at least
 
-Labels = Annotated[
-    list[int] | None, BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v)
-]
+Commas = BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v)
+Labels = Annotated[list[int] | None, Commas]
+Texts = Annotated[list[str] | None, Commas]
 
 
 def sample(
@@ -36,6 +36,7 @@ def sample(
     out: Path | None = None,
     format: Literal["grid", "png", "npz", "gif", "webp"] = "grid",
     labels: Labels = None,
+    text: Texts = None,
     psi: NonNegativeFloat | None = None,
     limit: PositiveFloat | None = None,
     crossover: PositiveInt | None = None,
@@ -64,6 +65,7 @@ def sample(
             be an animated gif or webp.
         labels: Comma-separated labels of a conditional model, repeated over the samples or the
             rows; a walk has one.
+        text: The same of a model of captions: text="two red sevens,one green three".
         psi: Truncation of StyleGAN2: 1 changes nothing, 0 shows the mean alone.
         limit: The continuous codes of a traversal run from -limit to limit (1).
         crossover: How many layers of a mix are coarse (half of them).
@@ -85,16 +87,14 @@ def sample(
             raise ConfigError(f"what={what} does not take it", where=key, fix=fix)
     from contextlib import nullcontext
 
-    import torch
-
     from lightning_gen.callbacks.latent_pictures import TOOLS, Plan, aside
     from lightning_gen.callbacks.sample_grid import draw
     from lightning_gen.runs.load import load_run
 
     opened = load_run(run, checkpoint=checkpoint)
     model, mixture = opened.model, opened.data.mixture
-    _check(opened, what, labels, psi, crossover)
-    cycle = torch.tensor(labels or list(range(opened.data.num_classes or 1)))
+    _check(opened, what, labels, text, psi, crossover)
+    cycle = _cycle(opened.data, labels, text, n or 64)
     path = out or Path(what + ENDINGS[format])
     with nullcontext() if weights == "ema" else model.raw_weights():
         if what not in TABLES:
@@ -119,7 +119,12 @@ def sample(
 
 
 def _check(
-    opened: "Opened", what: str, labels: list[int] | None, psi: float | None, crossover: int | None
+    opened: "Opened",
+    what: str,
+    labels: list[int] | None,
+    text: list[str] | None,
+    psi: float | None,
+    crossover: int | None,
 ) -> None:
     """Refuse what the model cannot do, naming what it can."""
     from lightning_gen.callbacks.latent_pictures import TOOLS
@@ -127,6 +132,11 @@ def _check(
     model, classes = opened.model, opened.data.num_classes
     if labels is not None and not model.requires_labels:
         raise ConfigError("the run's model is not conditional", where="labels", fix="leave it out")
+    captions = "captions" in opened.data.gives
+    if captions and labels is not None:
+        raise ConfigError("the run's model takes captions", where="labels", fix='text="..."')
+    if text is not None and not captions:
+        raise ConfigError("the run's model knows no words", where="text", fix="leave it out")
     if labels is not None and not all(0 <= label < classes for label in labels):
         raise ConfigError(f"labels must be in 0..{classes - 1}", where="labels", fix="labels=0,1,2")
     is_image, name = len(opened.data.shape) == 3, type(model).__name__
@@ -141,10 +151,24 @@ def _check(
     if psi is not None and "mixing" not in known:
         raise ConfigError(f"{name} has no truncation", where="psi", fix="leave it out")
     if crossover is not None and crossover > model.latent_layers:
-        text = f"{crossover} layers of {model.latent_layers} cannot be coarse"
-        raise ConfigError(text, where="crossover", fix=f"crossover={model.latent_layers}")
+        many = f"{crossover} layers of {model.latent_layers} cannot be coarse"
+        raise ConfigError(many, where="crossover", fix=f"crossover={model.latent_layers}")
     if labels is not None and len(labels) > 1 and what in {"walk"}:
         raise ConfigError("a walk keeps to one class", where="labels", fix=f"labels={labels[0]}")
+    if text is not None and len(text) > 1 and what in {"walk"}:
+        raise ConfigError("a walk keeps to one caption", where="text", fix=f'text="{text[0]}"')
+
+
+def _cycle(data: Any, labels: list[int] | None, text: list[str] | None, n: int) -> "Tensor":
+    """Labels or captions (K, ...) that are asked for in turn: those given, else all or n."""
+    import torch
+
+    if text is not None:
+        return torch.stack([data.ids(caption) for caption in text])
+    if labels is not None:
+        return torch.tensor(labels)
+    conditions = data.conditions(data.num_classes or n)
+    return torch.zeros(1, dtype=torch.long) if conditions is None else conditions
 
 
 def _samples(

@@ -416,6 +416,7 @@ def _hydra(request: Request) -> Iterator[_Composer]:
     OmegaConf.register_new_resolver(
         "user_cache", lambda: str(user_cache_path("lightning_gen")), replace=True
     )
+    OmegaConf.register_new_resolver("quotient", lambda a, b: a // b if b else 0, replace=True)
     composer = _Composer()
     if request.config_dir is not None:
         folder = Path(request.config_dir).resolve()

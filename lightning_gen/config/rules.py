@@ -51,6 +51,8 @@ def labels_are_there(config: Config) -> Iterator[Problem]:
     model = signature(config, "model")
     data = get(config, "data", Mapping) or {}
     labelled = data.get("num_classes") is not None or bool(data.get("attributes"))
+    source = signature(config, "data")
+    labelled |= source is not None and "captions" in source.facts.get("gives", ())
     if model and model.facts.get("requires_labels") and not labelled:
         name = data.get("name")
         yield Problem(
@@ -83,6 +85,21 @@ def batches_fit(config: Config) -> Iterator[Problem]:
             f"learns from {takes}, and the data {name!r} give {' and '.join(gives)}",
             remedy=f"{OTHER_DATA[takes]}, or another model (lightning-gen list models)",
         )
+
+
+def domains_agree(config: Config) -> Iterator[Problem]:
+    """Networks that see images of both domains need them alike."""
+    model = signature(config, "model")
+    alike = set(model.facts.get("alike", ())) if model else set()
+    always = set(alike)
+    if alike and get(config, "model.identity_weight", (int, float)):
+        alike.add("channels")
+    for fact in sorted(alike):
+        a, b = get(config, f"data.{fact}_a", int), get(config, f"data.{fact}", int)
+        if a is not None and b is not None and a != b:
+            remedy = "data=digits" if fact in always else "model.identity_weight=0, or data=digits"
+            what = f"needs domains of the same {fact}, and those of the data have {a} and {b}"
+            yield Problem("model", what, remedy=remedy)
 
 
 def players_agree(config: Config) -> Iterator[Problem]:
@@ -219,6 +236,8 @@ def extractor_fits(config: Config) -> Iterator[Problem]:
 def enough_samples(config: Config) -> Iterator[Problem]:
     """A covariance of d features needs more than d samples."""
     extractor = get(config, "metrics.extractor", str)
+    if get(config, "metrics.allow_singular"):
+        return
     sizes = {
         "mnist": MNIST_FEATURES * (get(config, "data.channels", int) or 1),
         "inception": INCEPTION_FEATURES,
@@ -251,6 +270,7 @@ def _counts(config: Config) -> list[str]:
 RULES: tuple[Rule, ...] = (
     labels_are_there,
     batches_fit,
+    domains_agree,
     players_agree,
     no_batch_norm_under_penalty,
     batch_divides,

@@ -1,34 +1,24 @@
 """A user's own pictures."""
 
-import os
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from tqdm import tqdm
 
 from lightning_gen.data.arrays import Prepared, Writer, read
+from lightning_gen.data.folders import (
+    BadFiles,
+    divide,
+    list_pictures,
+    nothing_found,
+    write_pictures,
+)
 from lightning_gen.data.module import DataModule, ImageSet, check_facts
-from lightning_gen.data.pictures import BadPicture, Policy, decode_all, formats
+from lightning_gen.data.pictures import Policy
 from lightning_gen.errors import DataError
-from lightning_gen.randomness import fold
 from lightning_gen.types import HalfOpenFraction, NonNegativeInt, PositiveInt
-
-
-class Listing(NamedTuple):
-    """What lies in a folder."""
-
-    pictures: list[str]
-    """Paths relative to the folder, with "/", sorted."""
-    sizes: list[int]
-    """Their sizes in bytes."""
-    refused: dict[str, str]
-    """Files that are not read, each with the reason: links out of the folder or to nowhere."""
-    ignored: int
-    """Number of hidden files and of files that are not pictures."""
 
 
 class ImageFolder(DataModule):
@@ -118,26 +108,24 @@ class ImageFolder(DataModule):
         """Decode the pictures, unless it was done; the folder need not be there if it was."""
         if fresh or self.source.is_dir() or not self.folder.is_dir():
             super().prepare_data(fresh=fresh)
-        skipped = read(self.folder).meta["note"]["skipped"]
-        if len(skipped) > self.allowed:
-            raise self._too_many(skipped)
+        BadFiles(self.source, self.allowed, read(self.folder).meta["note"]["skipped"]).check()
 
     def write(self, writer: Writer) -> str:
         """Decode every picture of every split."""
         found = list_pictures(self.source)
         if not found.pictures:
-            raise self._nothing_found(found)
-        skipped = {str(self.source / name): why for name, why in found.refused.items()}
-        if len(skipped) > self.allowed:
-            raise self._too_many(skipped)
+            raise nothing_found(found, self.source)
+        bad = BadFiles(self.source, self.allowed)
+        bad.add({str(self.source / name): why for name, why in found.refused.items()})
         splits = self._splits(found.pictures)
         classes = self._classes(splits) if self.num_classes is not None else []
         for split, files in splits.items():
-            good = self._decode(writer, split, files, skipped)
+            paths = [self.source / file for file in files]
+            good = write_pictures(writer, f"{split}_image", paths, self.policy, bad)
             if classes:
                 label = [classes.index(self._class_of(file)) for file in files]
                 writer.save(f"{split}_label", np.array(label, dtype=np.int64)[good])
-        writer.note.update(classes=classes, skipped=skipped, ignored=found.ignored)
+        writer.note.update(classes=classes, skipped=bad.found, ignored=found.ignored)
         return str(self.source)
 
     def open(self, prepared: Prepared) -> dict[str, ImageSet]:
@@ -155,21 +143,15 @@ class ImageFolder(DataModule):
 
     def _splits(self, pictures: list[str]) -> dict[str, list[str]]:
         """Divide the pictures; relative paths keep the folder of the split."""
-        by_folder = {s: [p for p in pictures if p.startswith(f"{s}/")] for s in ("train", "test")}
-        outside = sorted(set(pictures) - set(by_folder["train"]) - set(by_folder["test"]))
-        if all(by_folder.values()) and outside:
-            raise DataError(
-                f"{len(outside)} pictures lie neither in train nor in test: {outside[0]} ...",
-                where=self.source,
-                fix="move them, or rename the folders if they are not splits",
-            )
-        if by_folder["train"] and not outside:
-            self.depth = 1
-            return {split: files for split, files in by_folder.items() if files}
-        order = sorted(pictures, key=lambda name: fold(self.split_seed, "split", name))
-        n_test = round(self.test_fraction * len(pictures))
-        splits = {"train": sorted(order[n_test:]), "test": sorted(order[:n_test])}
-        return {split: files for split, files in splits.items() if files}
+        splits, named = divide(
+            pictures,
+            ("train", "test"),
+            test_fraction=self.test_fraction,
+            seed=self.split_seed,
+            where=self.source,
+        )
+        self.depth = int(named)
+        return splits
 
     def _classes(self, splits: dict[str, list[str]]) -> list[str]:
         """Names of the class folders, in order."""
@@ -187,77 +169,3 @@ class ImageFolder(DataModule):
         """The class folder of a file, or the empty string."""
         folders = file.split("/")[self.depth : -1]
         return folders[0] if folders else ""
-
-    def _decode(
-        self, writer: Writer, split: str, files: list[str], skipped: dict[str, str]
-    ) -> NDArray[np.int64]:
-        """Write ``<split>_image`` and return which of the files are in it."""
-        name = f"{split}_image"
-        good: list[int] = []
-        image = writer.create(name, (len(files), *self.shape), np.uint8)
-        decoded = decode_all([self.source / file for file in files], self.policy)
-        try:
-            for at, array in enumerate(tqdm(decoded, f"decoding {split}", len(files))):
-                if isinstance(array, str):
-                    skipped[str(self.source / files[at])] = array
-                    if len(skipped) > self.allowed:
-                        raise self._too_many(skipped)
-                else:
-                    image[len(good)] = array
-                    good.append(at)
-        except BadPicture as error:
-            raise DataError(str(error), where=self.source) from error
-        if not good:
-            raise DataError(f"none of {len(files)} pictures can be used", where=self.source)
-        if len(good) < len(files):
-            del image
-            writer.shorten(name, len(good))
-        return np.array(good, dtype=np.int64)
-
-    def _too_many(self, skipped: dict[str, str]) -> DataError:
-        file, why = list(skipped.items())[-1]
-        if not self.allowed:
-            return DataError(f"{Path(file).name} {why}", where=file, fix="data.on_error=skip")
-        return DataError(
-            f"{len(skipped)} bad files, data.max_skipped={self.allowed}; the last: {file} {why}",
-            where=self.source,
-            fix=f"data.max_skipped={2 * len(skipped)}",
-        )
-
-    def _nothing_found(self, found: Listing) -> DataError:
-        return DataError(
-            f"no pictures in the folder ({found.ignored} ignored, {len(found.refused)} refused)",
-            where=self.source,
-            fix=f"files that end in one of {' '.join(sorted(formats()))}",
-        )
-
-
-def list_pictures(folder: Path) -> Listing:
-    """Find the pictures of a folder and of its sub-folders.
-
-    Args:
-        folder: Where to look; links inside it are followed only to files inside it.
-
-    Raises:
-        DataError: There is no such folder.
-    """
-    if not folder.is_dir():
-        raise DataError("there is no such folder", where=folder, fix="data.folder=YOUR_PICTURES")
-    found, refused, ignored, home = {}, {}, 0, folder.resolve()
-    for here, folders, files in os.walk(folder):
-        for name in [*files, *(f for f in folders if Path(here, f).is_symlink())]:
-            path = Path(here, name)
-            relative = path.relative_to(folder).as_posix()
-            if name.startswith(".") or (name in files and path.suffix.lower() not in formats()):
-                ignored += 1
-            elif path.is_symlink() and not path.resolve().is_relative_to(home):
-                refused[relative] = "is a link that leaves the folder"
-            elif name in folders:
-                refused[relative] = "is a link to a folder"
-            elif not path.is_file():
-                refused[relative] = "is not a file"
-            else:
-                found[relative] = path.stat().st_size
-        folders[:] = [f for f in folders if not f.startswith(".")]
-    pictures = sorted(found)
-    return Listing(pictures, [found[name] for name in pictures], refused, ignored)

@@ -153,12 +153,17 @@ class MNIST(DataModule):
         return sets
 
 
-def scaled(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Scale digits bilinearly.
+def scaled(
+    image: NDArray[np.uint8],
+    side: int,
+    how: Image.Resampling = Image.Resampling.BILINEAR,
+) -> NDArray[np.uint8]:
+    """Scale digits.
 
     Args:
         image: (N, H, W).
         side: New height and width in pixels; images of that size are given back.
+        how: Pillow's kernel.
 
     Example:
         >>> scaled(np.array([[[0, 200]]], np.uint8), 2)
@@ -169,7 +174,7 @@ def scaled(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
         return image
     out = np.empty((len(image), side, side), np.uint8)
     for row, digit in zip(out, image, strict=True):
-        picture = Image.fromarray(digit).resize((side, side), Image.Resampling.BILINEAR)
+        picture = Image.fromarray(digit).resize((side, side), how)
         row[:] = np.asarray(picture)
     return out
 

@@ -402,6 +402,20 @@ class DataModule(pl.LightningDataModule):
         """Centres (K, 2) and standard deviation of a Gaussian mixture, for data that are one."""
         return None
 
+    def conditions(self, n: int, start: int = 0) -> Tensor | None:
+        """What a conditional model is asked for in samples start, ..., start + n - 1.
+
+        Args:
+            n: How many.
+            start: The first of them.
+
+        Returns:
+            Labels as those of a batch: the classes (n,) in turn; None of unlabelled data.
+        """
+        if self.num_classes is None:
+            return None
+        return torch.arange(start, start + n) % self.num_classes
+
     @property
     def domains(self) -> tuple[str, ...]:
         """Names of the domains that images may be translated to: the classes, by their numbers."""

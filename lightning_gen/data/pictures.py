@@ -3,29 +3,34 @@
 This module is imported by the decoding processes, so it needs no more than Pillow and numpy.
 """
 
+import io
 import os
 import warnings
+import zipfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-SizePolicy = Literal["center_crop", "resize", "pad", "exact"]
+SizePolicy = Literal["center_crop", "resize", "pad", "exact", "keep"]
 ModePolicy = Literal["convert", "exact"]
 
 # EPS would run Ghostscript on the file; the others are shells around decoders that Pillow lacks.
 REFUSED_FORMATS = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
 CHUNK = 64
 """Pictures a process decodes at a time; a few chunks are decoded without starting processes."""
+MAX_MEMBER_BYTES = 32 * 2**20
+"""Largest picture that is read out of an archive."""
 
 
 class BadPicture(Exception):
@@ -42,13 +47,75 @@ class Policy:
         mode: "convert" other kinds (palettes, CMYK, 16 bits, transparency over white) or take
             only files that are "exact"ly 8-bit grey or RGB.
         size: "center_crop" the largest square and scale it, "resize" without regard to the aspect,
-            "pad" with black to a square and scale it, or take only files of the "exact" size.
+            "pad" with black to a square and scale it, take only files of the "exact" size, or
+            "keep" the size of each.
     """
 
     channels: int
     resolution: int
     mode: ModePolicy
     size: SizePolicy
+
+    def cropped(self, image: Image.Image) -> Image.Image:
+        """What of a picture is to be scaled: all of it."""
+        return image
+
+
+@dataclass(frozen=True)
+class CentreCrop(Policy):
+    """A policy that keeps only the middle of a picture, as torchvision's CenterCrop finds it.
+
+    Args:
+        crop: Height and width of the middle in pixels.
+    """
+
+    crop: int
+
+    def cropped(self, image: Image.Image) -> Image.Image:
+        """The middle square of a picture."""
+        if min(image.size) < self.crop:
+            raise BadPicture(f"is {image.width} x {image.height}, less than data.crop={self.crop}")
+        left, top = (round((side - self.crop) / 2) for side in image.size)
+        return image.crop((left, top, left + self.crop, top + self.crop))
+
+
+class Member(NamedTuple):
+    """A picture in a zip archive, which is read where it is and never unpacked.
+
+    Args:
+        archive: The archive.
+        name: Name of the picture in it.
+    """
+
+    archive: Path
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.archive}/{self.name}"
+
+    def open(self, mode: Literal["rb"]) -> io.BytesIO:
+        """The bytes of the picture, read as those of a file are.
+
+        Raises:
+            BadPicture: There are none, or too many.
+        """
+        archive = _archive(self.archive)
+        try:
+            found = archive.getinfo(self.name)
+        except KeyError:
+            raise BadPicture("is not in the archive") from None
+        if found.file_size > MAX_MEMBER_BYTES:
+            raise BadPicture(f"has {found.file_size:,} bytes, more than {MAX_MEMBER_BYTES:,}")
+        return io.BytesIO(archive.read(found))
+
+
+Source = Path | Member
+
+
+@lru_cache(maxsize=1)
+def _archive(path: Path) -> zipfile.ZipFile:
+    """An archive, opened once by each process: the table of 200,000 members takes a second."""
+    return zipfile.ZipFile(path)
 
 
 @cache
@@ -62,11 +129,18 @@ def formats() -> dict[str, str]:
     }
 
 
-def decode(path: Path, policy: Policy) -> NDArray[np.uint8]:
+@cache
+def _tried() -> list[str]:
+    """The formats in the order in which a file is tried for them: the usual ones first."""
+    known = sorted(set(formats().values()))
+    return sorted(known, key=lambda name: name not in {"JPEG", "PNG"})
+
+
+def decode(path: Source, policy: Policy) -> NDArray[np.uint8]:
     """Read one picture (the first frame of an animation), turned as its EXIF data say.
 
     Args:
-        path: The file; its content, not its name, decides the format.
+        path: The file or the member of an archive; its content, not its name, decides the format.
         policy: What is wanted.
 
     Returns:
@@ -75,19 +149,44 @@ def decode(path: Path, policy: Policy) -> NDArray[np.uint8]:
     Raises:
         BadPicture: It cannot be read, or the policy refuses it.
     """
+    with reasons():
+        return to_array(upright(path), policy)
+
+
+@contextmanager
+def reasons() -> Iterator[None]:
+    """Make :class:`BadPicture` of all that can go wrong with a picture.
+
+    Raises:
+        BadPicture: Something did.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=sorted(set(formats().values()))) as file:
-                image = ImageOps.exif_transpose(file)
-        image = _OF_MODE[policy.mode](image, {1: "L", 3: "RGB"}[policy.channels])
-        image = _OF_SIZE[policy.size](image, (policy.resolution, policy.resolution))
+        yield
     except BadPicture:
         raise
+    except UnidentifiedImageError as error:
+        raise BadPicture("is no picture: cannot identify its format") from error
     except Image.DecompressionBombWarning as error:
         raise BadPicture(f"decompression bomb: {error}") from error
     except Exception as error:  # Decoders raise all sorts on hostile bytes; each is this file's.
         raise BadPicture(f"{type(error).__name__}: {error}") from error
+
+
+def upright(path: Source) -> Image.Image:
+    """Read a picture (the first frame of an animation), turned as its EXIF data say."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with (
+            path.open("rb") as stream,
+            Image.open(stream, formats=_tried()) as file,
+        ):
+            return ImageOps.exif_transpose(file)
+
+
+def to_array(image: Image.Image, policy: Policy) -> NDArray[np.uint8]:
+    """Convert and scale a picture to bytes (C, H, W)."""
+    image = _OF_MODE[policy.mode](image, {1: "L", 3: "RGB"}[policy.channels])
+    image = _OF_SIZE[policy.size](policy.cropped(image), (policy.resolution, policy.resolution))
     return np.ascontiguousarray(np.atleast_3d(np.asarray(image)).transpose(2, 0, 1))
 
 
@@ -127,31 +226,32 @@ _OF_SIZE: dict[str, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {
     "resize": partial(Image.Image.resize, resample=Image.Resampling.LANCZOS),
     "pad": partial(ImageOps.pad, method=Image.Resampling.LANCZOS),
     "exact": _exact_size,
+    "keep": lambda image, size: image,
 }
 
-Decoded = NDArray[np.uint8] | str
-"""A picture (C, H, W), or the reason why a file cannot be used."""
 
-
-def _decode_chunk(paths: list[Path], policy: Policy) -> list[Decoded]:
-    decoded: list[Decoded] = []
+def _decode_chunk(paths: Sequence[Any], policy: Any, read: Callable[[Any, Any], Any]) -> list[Any]:
+    decoded: list[Any] = []
     for path in paths:
         try:
-            decoded.append(decode(path, policy))
+            decoded.append(read(path, policy))
         except BadPicture as error:
             decoded.append(str(error))
     return decoded
 
 
-def decode_all(paths: list[Path], policy: Policy) -> Iterator[Decoded]:
+def decode_all(
+    paths: Sequence[Any], policy: Any, read: Callable[[Any, Any], Any] = decode
+) -> Iterator[Any]:
     """Decode files in order, on all cores when there are many.
 
     Args:
         paths: The files.
         policy: What is wanted.
+        read: What decodes one file by the policy, a function of a module that imports no torch.
 
     Yields:
-        The array (C, H, W) of each file, or the reason why it cannot be used.
+        What ``read`` makes of each file (an array (C, H, W)), or the reason why it cannot be used.
 
     Raises:
         BadPicture: A decoding process was killed; the files it may have been at are named.
@@ -159,16 +259,19 @@ def decode_all(paths: list[Path], policy: Policy) -> Iterator[Decoded]:
     chunks = [paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK)]
     workers = min(_cores(), len(chunks) // 4)
     if workers < 2:
-        for chunk in chunks:
-            yield from _decode_chunk(chunk, policy)
+        try:
+            for chunk in chunks:
+                yield from _decode_chunk(chunk, policy, read)
+        finally:
+            _archive.cache_clear()  # Which closes it.
         return
     # Spawned, not forked: the parent may hold threads and a GPU.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        ahead: deque[Future[list[Decoded]]] = deque()
+        ahead: deque[Future[list[Any]]] = deque()
         done = 0
         try:
             for chunk in [*chunks, *[[]] * 2 * workers]:  # Empty ones push the last ones out.
-                ahead.append(pool.submit(_decode_chunk, chunk, policy))
+                ahead.append(pool.submit(_decode_chunk, chunk, policy, read))
                 if len(ahead) > 2 * workers:
                     decoded = ahead.popleft().result()
                     yield from decoded

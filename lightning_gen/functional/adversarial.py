@@ -78,6 +78,28 @@ def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     return relu(1 - at_least_float32(real)).mean() + relu(1 + at_least_float32(fake)).mean()
 
 
+def least_squares(logits: Tensor, target: float) -> Tensor:
+    r"""How far the discriminator's outputs are from what one of the players wants them to be.
+
+    .. math:: E[(D(x) - c)^2]
+
+    References:
+        Mao et al., Least Squares Generative Adversarial Networks, 2016, arXiv:1611.04076; without
+        its factor of a half in Zhu et al., Unpaired Image-to-Image Translation using
+        Cycle-Consistent Adversarial Networks, 2017, arXiv:1703.10593, section 4.
+
+    Args:
+        logits: Outputs of the discriminator, any shape.
+        target: The paper's a, b or c: 0 for generated images, 1 for real ones.
+
+    Example:
+        >>> import torch
+        >>> least_squares(torch.tensor([0.0, 1.0]), 1.0)
+        tensor(0.5000)
+    """
+    return (at_least_float32(logits) - target).square().mean()
+
+
 def relativistic_loss(winner: Tensor, loser: Tensor) -> Tensor:
     r"""How much of a pair's logits the one side is behind, by the logistic function.
 

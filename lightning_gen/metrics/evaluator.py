@@ -70,6 +70,12 @@ SCORES: Mapping[str, tuple[str, ...]] = {
     "parzen": ("parzen",),
     "code": ("code_error", "code_error_one_to_one"),
     "probe": ("nearest_neighbour_error", "linear_probe_error"),
+    "paired": ("psnr", "ssim", "l1"),
+    "cycle": ("cycle_l1",),
+    "identity": ("identity_rate",),
+    "kept": ("translated_accuracy",),
+    "label_map": ("pixel_accuracy", "class_accuracy", "mean_iou"),
+    "adaptation": ("source_only_accuracy", "adapted_accuracy", "target_accuracy"),
 }
 
 
@@ -145,6 +151,7 @@ class FeatureEvaluator:
             that of ``inception`` up or downloads it.
         cache: Folder of what is made of real images; None is the user's cache folder.
         seed: Seed of the generated images and of the metrics' random choices.
+        allow_singular: Give a FID also of fewer samples than features, as papers on translation do.
     """
 
     def __init__(
@@ -179,13 +186,23 @@ class FeatureEvaluator:
         weights_path: str | None = None,
         cache: str | None = None,
         seed: int = 0,
+        allow_singular: bool = False,
     ) -> None:
         known: Mapping[Any, Source] = {"mnist": MNISTClassifier, "inception": Inception2015}
         self._source: Source = extractor if isinstance(extractor, Extractor) else known[extractor]
         self._network: Extractor | None = None
         self._failure: MetricError | None = None
         settings = Settings(
-            k, n_pairs, n_train, kid_subsets, kid_subset_size, splits, bins, ssim_classes, seed
+            k=k,
+            n_pairs=n_pairs,
+            n_train=n_train,
+            kid_subsets=kid_subsets,
+            kid_subset_size=kid_subset_size,
+            splits=splits,
+            bins=bins,
+            ssim_classes=ssim_classes,
+            seed=seed,
+            allow_singular=allow_singular,
         )
         able = [
             name
@@ -241,11 +258,11 @@ class FeatureEvaluator:
         subject = Subject(
             protocol,
             data,
-            conditional=asked(model, data.num_classes, 0, 1) is not None,
+            conditional=model.requires_labels and data.num_classes is not None,
             knows_classes=self._source.knows_classes,
         )
         try:
-            network = self._load(model.device, team)
+            network = self.network(model.device, team)
             subject = replace(subject, how=replace(protocol, extractor_sha256=network.sha256))
             real = RealSide(network, subject, self.cache, team, model.device, shown)
             with sampling(model, weights):
@@ -257,8 +274,16 @@ class FeatureEvaluator:
             {m.name: (m.protocol(subject), partial(m.compute, real, fake)) for m in self.metrics}
         )
 
-    def _load(self, device: torch.device, team: Team) -> Extractor:
-        """Load the network on every rank or on none; what failed once is not tried again."""
+    def block(self, model: Any, data: Any, j: int) -> Tensor:
+        """Generated images 64 j to 64 j + 63."""
+        return draw(model, data, self.seed, j)
+
+    def network(self, device: torch.device, team: Team) -> Extractor:
+        """The network, loaded on every rank or on none; what failed once is not tried again.
+
+        Raises:
+            MetricError: A rank cannot load it.
+        """
         if self._network is None and self._failure is None:
             try:
                 given, weights = self._source, self.weights_path
@@ -278,7 +303,7 @@ class FeatureEvaluator:
         n_pixels = min(n, self.n_pairs) if looked_at else 0
 
         def make(j: int) -> tuple[Tensor, ...]:
-            x = draw(model, data.num_classes, self.seed, j)
+            x = self.block(model, data, j)
             flat = x.flatten(1)
             finite = flat.isfinite().all(1)
             inside = (flat.abs() <= 1.001).all(1)  # tanh in bf16 rounds to 1, not beyond
@@ -295,7 +320,8 @@ class FeatureEvaluator:
         pixels = some[:0]
         if n_pixels:
             (pixels,) = team.collect(n_pixels, lambda j: (kept.get(j, some),))
-        return Generated(features, logits, pixels, asked(model, data.num_classes, 0, n))
+        classes = asked(model, data, 0, n) if data.num_classes is not None else None
+        return Generated(features, logits, pixels, classes)
 
 
 class SampleEvaluator(ABC):
@@ -377,7 +403,7 @@ class SampleEvaluator(ABC):
         title = "generated samples" if shown else None
         with sampling(model, weights):
             (x,) = Team(gather, rank, world).collect(
-                protocol.n_fake, lambda j: (draw(model, data.num_classes, self.seed, j),), title
+                protocol.n_fake, lambda j: (draw(model, data, self.seed, j),), title
             )
         return measure({self.metric: (protocol, partial(self.values, x, truth, shown))})
 

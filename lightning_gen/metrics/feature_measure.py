@@ -35,6 +35,7 @@ class Settings:
     bins: int = 100
     ssim_classes: int | None = 10
     seed: int = 0
+    allow_singular: bool = False
 
 
 @dataclass(frozen=True)

@@ -75,32 +75,31 @@ class Team:
         return bool(self.gather(torch.tensor([float(here)], device=device)).all())
 
 
-def draw(model: Any, num_classes: int | None, seed: int, j: int) -> Tensor:
+def draw(model: Any, data: Any, seed: int, j: int) -> Tensor:
     """Draw generated samples 64 j to 64 j + 63 of a model.
 
     Args:
         model: A model with ``sample``.
-        num_classes: Labels of a conditional model go round them, so every class has its share.
+        data: Their conditions are asked of a conditional model, so every class has its share.
         seed: Seed of the latents.
         j: Block.
     """
     generator = torch.Generator().manual_seed(fold(seed, "fake", j))
-    labels = asked(model, num_classes, j * BLOCK, (j + 1) * BLOCK)
+    labels = asked(model, data, j * BLOCK, (j + 1) * BLOCK)
     return model.sample(BLOCK, labels=labels, generator=generator).detach()
 
 
-def asked(model: Any, num_classes: int | None, start: int, stop: int) -> Tensor | None:
+def asked(model: Any, data: Any, start: int, stop: int) -> Tensor | None:
     """Labels that a conditional model is asked for in samples start to stop - 1; else None.
 
     Args:
         model: A model with ``requires_labels``.
-        num_classes: They go round so many classes.
+        data: Has ``conditions``, for a conditional model.
         start: First sample.
         stop: One past the last.
     """
-    if not (model.requires_labels and num_classes):
-        return None
-    return torch.arange(start, stop, device=model.device) % num_classes
+    conditions = data.conditions(stop - start, start) if model.requires_labels else None
+    return None if conditions is None else conditions.to(model.device)
 
 
 def pixels_of(x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ References:
     Equilibrium*, 2017 (arXiv:1706.08500)
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -35,6 +36,7 @@ class FrechetDistance(FrechetInceptionDistance):
 
     Args:
         num_features: Dimension d of the features.
+        allow_singular: Compare also so few samples that a covariance has no inverse.
         kwargs: torchmetrics' own.
 
     Example:
@@ -46,9 +48,9 @@ class FrechetDistance(FrechetInceptionDistance):
         tensor(25.0000, dtype=torch.float64)
     """
 
-    def __init__(self, num_features: int, **kwargs: Any) -> None:
+    def __init__(self, num_features: int, *, allow_singular: bool = False, **kwargs: Any) -> None:
         super().__init__(feature=Identity(num_features), reset_real_features=False, **kwargs)
-        self.num_features = num_features
+        self.num_features, self.allow_singular = num_features, allow_singular
 
     def update(self, features: Tensor, real: bool) -> None:
         """Add features (N, d).
@@ -64,10 +66,11 @@ class FrechetDistance(FrechetInceptionDistance):
         """Give the distance.
 
         Raises:
-            MetricError: There are not more samples than features on both sides.
+            MetricError: There are not more samples than features on both sides, and singular
+                covariances are not allowed.
         """
         n = int(min(self.real_features_num_samples, self.fake_features_num_samples))
-        if n <= self.num_features:
+        if n <= self.num_features and not self.allow_singular:
             raise MetricError(
                 f"{n} samples give no covariance of {self.num_features} features",
                 fix=f"at least {self.num_features + 1} real and generated samples",
@@ -80,9 +83,14 @@ class FIDMeasure(FeatureMeasure):
 
     name, scores = "fid", ("fid",)
 
+    def options(self) -> Mapping[str, Any]:
+        """Whether covariances may be singular, where they may."""
+        return {"singular": "allowed"} if self.settings.allow_singular else {}
+
     def compute(self, real: "RealSide", fake: "Generated") -> Measured:
         """Give the distance, from the real side's moments that are known already."""
         metric = real.reference.fid
         metric.reset()
+        metric.allow_singular = self.settings.allow_singular
         metric.update(fake.features, real=False)
         return {"fid": float(metric.compute())}

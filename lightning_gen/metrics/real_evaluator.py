@@ -159,7 +159,7 @@ class RealEvaluator(ABC):
         def make(j: int) -> tuple[Tensor, Tensor]:
             indices = (torch.arange(BLOCK) + j * BLOCK).clamp(max=n - 1)
             image, label = data.real(split, indices, device=device)
-            if label is None:
+            if label is None or label.ndim > 1:
                 raise MetricError("there is no class to get wrong without labels", where=data.name)
             return reader(image), label
 

@@ -108,7 +108,9 @@ class RealSide:
         labels, parts = [], rows.split(PART)
         for part in parts:
             image, label = self.data.real(split, part, device=self.device)
-            labels.append(self.network(image).logits.argmax(1) if label is None else label)
+            labels.append(
+                self.network(image).logits.argmax(1) if label is None or label.ndim > 1 else label
+            )
         return torch.cat(labels).cpu()
 
     def _once(

@@ -43,7 +43,8 @@ def test_agrees_with_the_imported_class(target):
             assert parameter.default == merged[name].default, name
     assert not read_.open
     for fact, value in read_.facts.items():
-        assert getattr(cls, fact) == value
+        if not isinstance(vars(cls).get(fact), property):  # which may depend on the arguments
+            assert getattr(cls, fact) == value
     assert inspect.getdoc(cls).startswith(read_.summary[:20])
 
 

@@ -41,6 +41,9 @@ class Data:
     def size(self, split: str) -> int:
         return len(self.of[split])
 
+    def conditions(self, n: int, start: int = 0) -> Tensor:
+        return torch.arange(start, start + n) % self.num_classes
+
     def real(self, split: str, indices: Tensor, device: object = "cpu") -> ImageBatch:
         self.reads += len(indices)
         return ImageBatch(self.of[split][indices])

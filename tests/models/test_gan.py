@@ -16,6 +16,7 @@ from lightning_gen.models.gan.dcgan import DCGAN
 from lightning_gen.models.gan.gan import GAN
 from lightning_gen.models.gan.wgan_gp import WGANGP
 from lightning_gen.networks.mlp import MLP
+from tests.suited import data_of
 
 NAMES = sorted(
     p.stem for p in (Path(__file__).parents[2] / "lightning_gen/models/gan").glob("*.py")
@@ -29,7 +30,7 @@ N = 8
 
 
 def build(name, **options):
-    node = check_overrides([f"model={name}", "data=mnist"])["model"]
+    node = check_overrides([f"model={name}", f"data={data_of(name)}"])["model"]
     torch.manual_seed(0)
     return instantiate(small(node) | options)
 
@@ -65,13 +66,21 @@ def fit(model, image, iterations=1, **options):
         enable_model_summary=False,
         **options,
     )
-    trainer.fit(model, Batches(image, torch.arange(len(image)) % 10, iterations))
+    trainer.fit(model, Batches(image, labels(model, len(image)), iterations))
     return model
+
+
+SHAPES = {"images": (1, 28, 28), "captions": (3, 32, 32)}
 
 
 def images(model, n=N):
     torch.manual_seed(1)
-    return torch.rand(n * model.minibatches, 1, 28, 28) * 2 - 1
+    return torch.rand(n * model.minibatches, *SHAPES[model.takes]) * 2 - 1
+
+
+def labels(model, n):
+    i = torch.arange(n)
+    return {"images": i % 10, "captions": torch.stack([i % 3, i % 6, i % 10], 1) + 1}[model.takes]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -127,17 +136,17 @@ def test_a_step_moves_its_player_and_no_other(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_samples(name):
     model = fit(build(name), images(build(name)), iterations=2)
-    draw = partial(model.sample, 12)
+    asked = labels(model, 12) if model.requires_labels else None
+    draw = partial(model.sample, 12, labels=asked)
     x = draw(generator=torch.Generator().manual_seed(3))
-    assert x.shape == (12, 1, 28, 28) and x.abs().max() <= 1 and x.std() > 0
+    assert x.shape == (12, *SHAPES[model.takes]) and x.abs().max() <= 1 and x.std() > 0
     assert torch.equal(x, draw(generator=torch.Generator().manual_seed(3)))
     assert not torch.equal(x, draw(generator=torch.Generator().manual_seed(4)))
     with model.raw_weights():
         assert not torch.equal(x, draw(generator=torch.Generator().manual_seed(3)))
     assert torch.equal(x, draw(generator=torch.Generator().manual_seed(3)))
     assert model.G.training and not x.requires_grad
-    labels = torch.arange(12) % 10 if model.requires_labels else None
-    assert model.discriminate(x, labels).shape == (12,)
+    assert model.discriminate(x, asked).shape == (12,)
 
 
 @pytest.mark.parametrize("name", NAMES)

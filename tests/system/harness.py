@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from lightning_gen.config.compose import check_overrides
+from tests.suited import data_of, words_of
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -41,25 +42,27 @@ def sizes(model):
             elif name in SMALL and value > SMALL[name]:
                 yield f"{key}.{name}", SMALL[name]
 
-    return dict(visit(check_overrides([f"model={model}", "data=mnist"])["model"], "model"))
+    chosen = [f"model={model}", *words_of(model)]
+    return dict(visit(check_overrides(chosen)["model"], "model"))
 
 
 def tiny(model, folder, data_root, iterations=9, **options):
     """Overrides of a run of a few steps, with two evaluations and two checkpoints in between."""
     per_step = 16 * sizes(model).get("model.n_critic", 1)
+    n = {"mnist": 192}.get(data_of(model), 448)  # more than the classifier's features
     return [
         *TINY,
         *(f"{k}={v}" for k, v in sizes(model).items()),
         f"model={model}",
-        "data=mnist",
+        *words_of(model),
         f"paths.data={data_root}",
         f"paths.cache={data_root}/cache",
         f"paths.runs={folder}",
         f"budget.images={iterations * per_step}",
         f"callbacks.scores.every_images={4 * per_step}",
-        "callbacks.scores.n_fake=192",
-        "callbacks.scores.final_n_fake=192",
-        "metrics.n_real=192",
+        f"callbacks.scores.n_fake={n}",
+        f"callbacks.scores.final_n_fake={n}",
+        f"metrics.n_real={n}",
         "metrics.metrics=[fid,modes]",
         f"callbacks.sample_grid.every_images={4 * per_step}",
         f"callbacks.checkpoint.every_images={3 * per_step}",
