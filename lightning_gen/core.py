@@ -28,7 +28,7 @@ from lightning_gen.randomness import fold
 
 
 class ImageBatch(NamedTuple):
-    """Images (N, C, H, W) in [-1, 1], or points (N, 2); labels (N,) or attributes (N, A), if any."""
+    """Images (N, C, H, W) in [-1, 1] or points (N, 2); labels (N,) or attributes (N, A), if any."""
 
     image: Tensor
     label: Tensor | None = None
