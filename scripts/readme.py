@@ -64,13 +64,44 @@ def _mixture(name: str) -> str:
 def gallery(columns: int = 5) -> str:
     """Show what every model draws of digits, with its Frechet distance."""
     cells = []
-    for picture in sorted(RESULTS.glob("*_mnist.png")):
+    for picture in sorted(set(RESULTS.glob("*_mnist.png")) - set(translated())):
         seed = read(picture.with_suffix(".json")).seeds[0]
         fid = next((s["value"] for s in seed.scores if s["metric"] in {"fid"}), None)
         text = f"{picture.stem.removesuffix('_mnist')}<br>{_cost(seed.images_seen, seed.minutes)}"
         text += "" if fid is None else f"<br>FID-mnist {fid:.3g}"
         image = f'<img src="experiments/results/{picture.name}" width="150" alt="{picture.stem}">'
         cells.append(f"<td align=center>{image}<br>{text}</td>")
+    return _table(cells, columns)
+
+
+def translated() -> list[Path]:
+    """Pictures of the recipes whose models make images of images or of captions."""
+    family = ROOT / "lightning_gen" / "models" / "translation"
+    chosen = {file.stem for file in family.glob("*.py")} | {"gan_cls"}
+    recipes = (ROOT / "experiments").glob("*.yaml")
+    models = {file.stem: re.search(r"override /model: (\w+)", file.read_text()) for file in recipes}
+    names = sorted(name for name, model in models.items() if model and model[1] in chosen)
+    return [p for name in names if (p := RESULTS / f"{name}.png").exists()]
+
+
+SHOWN = {"psnr": "PSNR {:.1f} dB", "adapted_accuracy": "accuracy {:.1%}", "fid": "FID-mnist {:.3g}"}
+
+
+def translations(columns: int = 4) -> str:
+    """Show what the models that translate make of test images, each with its first score."""
+    cells = []
+    for picture in translated():
+        seed = read(picture.with_suffix(".json")).seeds[0]
+        values = {s["metric"]: s["value"] for s in reversed(seed.scores)}
+        text = f"{picture.stem}<br>{_cost(seed.images_seen, seed.minutes)}"
+        known = [form.format(values[m]) for m, form in SHOWN.items() if values.get(m) is not None]
+        text += "".join(f"<br>{score}" for score in known[:1])
+        image = f'<img src="experiments/results/{picture.name}" width="190" alt="{picture.stem}">'
+        cells.append(f"<td align=center valign=top>{image}<br>{text}</td>")
+    return _table(cells, columns)
+
+
+def _table(cells: list[str], columns: int) -> str:
     rows = (cells[i : i + columns] for i in range(0, len(cells), columns))
     return "\n".join(["<table>", *(f"<tr>{''.join(row)}</tr>" for row in rows), "</table>"])
 
@@ -83,6 +114,27 @@ def _mean(values: list[float]) -> str:
     """Mean and standard error."""
     half = stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
     return number(fmean(values), half)
+
+
+def adaptation() -> str:
+    """Compare what classifiers know of the other domain, over the seeds of CyCADA."""
+    lines = [
+        "| LeNet taught by | accuracy on UCI's test digits | seeds |",
+        "| --- |" + " --- |" * 2,
+    ]
+    seeds = read(RESULTS / "cycada_digits.json").seeds
+    taught = {
+        "source_only_accuracy": "MNIST's labels",
+        "adapted_accuracy": "MNIST's labels, digits translated",
+        "target_accuracy": "UCI's own labels",
+    }
+    values = {
+        m: [s["value"] for seed in seeds for s in seed.scores if s["metric"] == m] for m in taught
+    }
+    for metric, by in taught.items():
+        lines.append(f"| {by} | {_mean(values[metric])} | {len(seeds)} |")
+    minutes = fmean(seed.minutes or 0 for seed in seeds)
+    return "\n".join([*lines, "", f"{minutes:.0f} minutes a seed on one core."])
 
 
 COMPARED = (
@@ -154,6 +206,8 @@ def speed() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "demo": lambda: scores("dcgan_mnist"),
     "gallery": gallery,
+    "translations": translations,
+    "adaptation": adaptation,
     "mixtures": mixtures,
     "difference": difference,
     "baselines": baselines,

@@ -38,6 +38,8 @@ class PairedFolders(FolderPairs):
         cache: Folder for downloads; unused.
         direction: What a model learns: the first domain is A and the second B ("AtoB"), or the
             other way round.
+        palette: Colours (K, 3) in [0, 255] of the classes, where the second domain is one of label
+            maps: then these are scored by pixel and class accuracy and mean IoU.
         family: Arguments of :class:`FolderPairs`; partners are flipped and shifted alike.
     """
 
@@ -45,9 +47,16 @@ class PairedFolders(FolderPairs):
     gives: ClassVar[tuple[str, ...]] = ("pairs", "paired")
 
     def __init__(
-        self, root: str, cache: str, *, direction: Literal["AtoB", "BtoA"] = "AtoB", **family: Any
+        self,
+        root: str,
+        cache: str,
+        *,
+        direction: Literal["AtoB", "BtoA"] = "AtoB",
+        palette: list[list[int]] | None = None,
+        **family: Any,
     ) -> None:
         super().__init__(root, cache, **family)
+        self.palette = palette
         self.order = {"AtoB": ("a", "b"), "BtoA": ("b", "a")}[direction]
 
     def recipe(self) -> dict[str, Any]:

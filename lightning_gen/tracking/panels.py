@@ -98,6 +98,22 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             "^eval/(?:nearest_neighbour|linear_probe)_error_.*$",
             "probe",
         ),
+        Panel("PSNR of translations in dB", "^eval/psnr_.*$", "paired"),
+        Panel("SSIM of translations", "^eval/ssim_.*$", "paired"),
+        Panel("mean difference to the target", "^eval/l1_.*$", "paired"),
+        Panel("mean difference after both ways", "^eval/cycle_l1_.*$", "cycle"),
+        Panel("share of images left as they were", "^eval/identity_rate_.*$", "identity"),
+        Panel("digits still of their class", "^eval/translated_accuracy_.*$", "kept"),
+        Panel(
+            "accuracy on the other domain",
+            "^eval/(?:source_only|adapted|target)_accuracy_.*$",
+            "adaptation",
+        ),
+        Panel(
+            "accuracy of label maps",
+            "^eval/(?:pixel_accuracy|class_accuracy|mean_iou)_.*$",
+            "label_map",
+        ),
     ),
     "mode collapse": (
         Panel("limits crossed", "collapse/reasons"),
@@ -181,6 +197,11 @@ EVALUATORS = {
     "ParzenEvaluator": Measures(frozenset({"parzen"}), {"extractor": "pixels", "split": "test"}),
     "CodeEvaluator": Measures(frozenset({"code"}), {"extractor": "Q"}),
     "ProbeEvaluator": Measures(frozenset({"probe"})),
+    "TranslationEvaluator": Measures(
+        frozenset({"fid", "kid", "prdc", "modes", "diversity"})
+        | {"paired", "cycle", "identity", "kept", "label_map"}
+    ),
+    "AdaptationEvaluator": Measures(frozenset({"adaptation"}), {"extractor": "lenet"}),
 }
 
 
@@ -201,9 +222,11 @@ def facts(config: Mapping[str, Any]) -> set[str]:
     """
     node = config["metrics"] or {}
     measured = set(_measures(node).metrics)
-    if node.get("extractor", "mnist") not in CLASSIFIERS:
-        measured -= {"modes"}
-    measured &= set(node.get("metrics") or measured)
+    extractor = node.get("extractor", "mnist")
+    if extractor not in CLASSIFIERS:
+        measured -= {"modes"} if extractor else FEATURE_METRICS
+    if node.get("metrics"):
+        measured -= FEATURE_METRICS - set(node["metrics"])
     callbacks = {name for name, callback in config["callbacks"].items() if callback}
     kind = {"images"} if config["data"].get("channels") else set()
     return measured | callbacks | kind | set(config["model"])

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 _BEST = {
-    "min": ("fid", "kid", "nll", "bpd"),
-    "max": ("is", "precision", "recall", "density", "coverage"),
+    "min": ("fid", "kid", "nll", "bpd", "l1", "cycle"),
+    "max": ("is", "precision", "recall", "density", "coverage", "psnr", "ssim", "adapted"),
 }
 
 
