@@ -52,6 +52,7 @@ class AlternatingModule(GenerativeModule):
         self.optimizer_factories, self.schedule_factories = dict(optimizers), dict(schedules or {})
         self.accumulate, self.clip_norm = accumulate, dict(clip_norm or {})
         self.playing: str | None = None
+        self._fake: tuple[Tensor, Tensor] | None = None
 
     def player_parameters(self, player: str) -> list[nn.Parameter]:
         """Parameters a player's optimiser moves."""
@@ -102,7 +103,15 @@ class AlternatingModule(GenerativeModule):
         self.after_turn(player)
 
     def after_turn(self, player: str) -> None:
-        """What follows a player's step, a moving average for example."""
+        """What follows a player's step: what G made before its own is forgotten."""
+        if player in {"G"}:
+            self._fake = None
+
+    def fake(self, x: Tensor) -> Tensor:
+        """G of latents or images, computed once where both players see the same in a round."""
+        if self._fake is None or self._fake[0] is not x:
+            self._fake = (x, cast(Any, self).G(x))
+        return self._fake[1]
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the player's gradient, after it was unscaled."""

@@ -71,27 +71,19 @@ class AdversarialModule(AlternatingModule):
         self.G_ema = ExponentialMovingAverage(G, ema_halflife, ema_rampup) if ema_halflife else None
         self.latent_dim, self.uniform = latent_dim, {"normal": False, "uniform": True}[prior]
         self.minibatches = self.n_critic = n_critic
-        self._fake: tuple[Tensor, Tensor] | None = None
 
     def after_turn(self, player: str) -> None:
         """Move the average of G after its step."""
-        if player in {"G"}:
-            self._fake = None
-            if self.G_ema is not None:
-                images = self.images_per_iteration
-                self.G_ema.update(self.G, images=images, images_seen=self.images_seen)
+        super().after_turn(player)
+        if player in {"G"} and self.G_ema is not None:
+            images = self.images_per_iteration
+            self.G_ema.update(self.G, images=images, images_seen=self.images_seen)
 
     def z(self, n: int) -> Tensor:
         """Draw this rank's latents (n, latent_dim) of the global batch from the prior."""
         if self.uniform:
             return self.rand(n, self.latent_dim) * 2 - 1
         return self.randn(n, self.latent_dim)
-
-    def fake(self, z: Tensor) -> Tensor:
-        """G(z), computed once when both players use the same z in a round."""
-        if self._fake is None or self._fake[0] is not z:
-            self._fake = (z, self.G(z))
-        return self._fake[1]
 
     def compile_networks(self) -> None:
         """Compile G and D in place; a critic that is differentiated twice stays eager."""

@@ -74,7 +74,6 @@ class CUT(TranslationModule):
         self.H = H([self.G.widths[i] for i in nce_layers])
         self.patches, self.temperature = patches, temperature
         self.nce_weight, self.identity_weight = nce_weight, identity_weight
-        self._fake: tuple[Tensor, Tensor] | None = None
 
     def player_parameters(self, player: str) -> list[nn.Parameter]:
         """Parameters a player's optimiser moves: the heads play with G."""
@@ -104,17 +103,6 @@ class CUT(TranslationModule):
             keys = self.H(self.G.features(x, self.nce_layers), places)
         pairs = zip(self.H(queries, places), keys, strict=True)
         return torch.stack([patch_nce(q, k, self.temperature) for q, k in pairs]).mean()
-
-    def fake(self, x: Tensor) -> Tensor:
-        """G(x), computed once where both players see the same x in a round."""
-        if self._fake is None or self._fake[0] is not x:
-            self._fake = (x, self.G(x))
-        return self._fake[1]
-
-    def after_turn(self, player: str) -> None:
-        """Forget what G made before its step."""
-        if player in {"G"}:
-            self._fake = None
 
     def translator(self, to: str) -> Callable[[Tensor], Tensor]:
         """G."""

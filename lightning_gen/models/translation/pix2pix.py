@@ -56,7 +56,6 @@ class Pix2Pix(TranslationModule):
         super().__init__(**family)
         self.G, self.D = G, D
         self.l1_weight, self.test_dropout = l1_weight, test_dropout
-        self._fake: tuple[Tensor, Tensor] | None = None
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> None:
         """Update D on pairs with real and generated images, then G."""
@@ -68,17 +67,6 @@ class Pix2Pix(TranslationModule):
                 L_1 = l1_loss(full(self.fake(x)), y)
                 descend(non_saturating_loss(self.D(x, self.fake(x))) + self.l1_weight * L_1)
         self.record(l1=L_1)
-
-    def fake(self, x: Tensor) -> Tensor:
-        """G(x), computed once where both players see the same x in a round."""
-        if self._fake is None or self._fake[0] is not x:
-            self._fake = (x, self.G(x))
-        return self._fake[1]
-
-    def after_turn(self, player: str) -> None:
-        """Forget what G made before its step."""
-        if player in {"G"}:
-            self._fake = None
 
     def translator(self, to: str) -> Callable[[Tensor], Tensor]:
         """G, with its noise where that is asked for."""
