@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from lightning_gen.config.compose import check_overrides
-from tests.suited import data_of, words_of
+from tests.suited import data_of, translates, words_of
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -26,8 +26,8 @@ TINY = [
     "callbacks.progress=null",
     "callbacks.history.every_images=16",
 ]
-SMALL = {"width": 4, "n_critic": 2, "unroll": 2, "phase_images": 32} | dict.fromkeys(
-    ["units", "x_units", "y_units", "z_units", "q_units"], 16
+SMALL = {"width": 4, "n_critic": 2, "unroll": 2, "phase_images": 32, "blocks": 1} | dict.fromkeys(
+    ["units", "x_units", "y_units", "z_units", "q_units", "growth", "patches", "source_images"], 16
 )  # at most
 
 
@@ -62,7 +62,7 @@ def tiny(model, folder, data_root, iterations=9, **options):
         f"callbacks.scores.every_images={4 * per_step}",
         f"callbacks.scores.n_fake={n}",
         f"callbacks.scores.final_n_fake={n}",
-        f"metrics.n_real={n}",
+        f"metrics.{'n' if translates(model) else 'n_real'}={n}",
         "metrics.metrics=[fid,modes]",
         f"callbacks.sample_grid.every_images={4 * per_step}",
         f"callbacks.checkpoint.every_images={3 * per_step}",
