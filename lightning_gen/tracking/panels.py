@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_gen.config.paper import Paper, Result
+from lightning_gen.config.signature import read
 from lightning_gen.metrics.protocol import Protocol, Score
 
 X_AXIS = "images_seen"
@@ -61,7 +62,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
     "samples": (
         Panel("samples from the same latents", "samples", "sample_grid", pictures=True),
         Panel("real", "real", "sample_grid", pictures=True),
-        Panel("on the way between two latents", "interpolation", "images", pictures=True),
+        Panel("on the way between two latents", "interpolation", "path", pictures=True),
         Panel("one code changes along a row", "traversal", "continuous", pictures=True),
         Panel("coarse styles by row, fine by column", "mixing", "w_decay", pictures=True),
     ),
@@ -134,22 +135,22 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         Panel("losses", "^train/(?:[^lg]|l[^r]|g[^r]|gr[^a]|gra[^d]|grad[^_]).*$"),
         Panel("gradient norms", "^train/grad_norm_.*$", "finite_guard"),
         Panel("learning rates", "^train/lr_.*$"),
-        Panel("discriminator: share it is sure of", "collapse/D_saturation", "D"),
-        Panel("discriminator: real less generated logits", "collapse/D_gap", "D"),
+        Panel("discriminator: share it is sure of", "collapse/D_saturation", "latent_dim"),
+        Panel("discriminator: real less generated logits", "collapse/D_gap", "latent_dim"),
         Panel(
             "discriminator: training less held-out logits, and their share of the gap",
             "collapse/D_heldout_gap collapse/D_overfitting",
-            "D",
+            "latent_dim",
         ),
         Panel(
             "discriminator: largest spectral norm, and relative to the smallest",
             "collapse/D_spectral_max collapse/D_spectral_ratio",
-            "D",
+            "latent_dim",
         ),
         Panel(
             "gradient norm of G to that of D",
             "collapse/gradient_ratio collapse/gradient_imbalance",
-            "D",
+            "D D_b",
         ),
     ),
     "cost": (
@@ -191,6 +192,8 @@ FEATURE_METRICS = frozenset({
     "fid", "kid", "inception_score", "prdc", "modes", "diversity", "birthday", "memorisation",
     "ndb", "class_diversity",
 })  # fmt: skip
+SINGLE = frozenset({"paired", "cycle", "identity", "kept", "label_map"})
+_ENDS = {"a": "_a", "b": ""}
 EVALUATORS = {
     "FeatureEvaluator": Measures(FEATURE_METRICS),
     "MixtureEvaluator": Measures(frozenset({"mixture"})),
@@ -198,8 +201,7 @@ EVALUATORS = {
     "CodeEvaluator": Measures(frozenset({"code"}), {"extractor": "Q"}),
     "ProbeEvaluator": Measures(frozenset({"probe"})),
     "TranslationEvaluator": Measures(
-        frozenset({"fid", "kid", "prdc", "modes", "diversity"})
-        | {"paired", "cycle", "identity", "kept", "label_map"}
+        frozenset({"fid", "kid", "prdc", "modes", "diversity"}) | SINGLE
     ),
     "AdaptationEvaluator": Measures(frozenset({"adaptation"}), {"extractor": "lenet"}),
 }
@@ -210,6 +212,22 @@ def _measures(node: Mapping[str, Any] | None) -> Measures:
     return EVALUATORS.get(target.rpartition(".")[2], Measures(frozenset()))
 
 
+def _of_translations(config: Mapping[str, Any]) -> set[str]:
+    """Which scores of single translations mean something, given the data and the model."""
+    data, model = config["data"], read(config["model"]["_target_"]).facts
+    gives = read(data["_target_"]).facts.get("gives", ())
+    if "pairs" not in gives:
+        return {"cycle", "identity"}
+    targets = model.get("targets", ())
+    sizes = {to: (data[f"channels{end}"], data[f"resolution{end}"]) for to, end in _ENDS.items()}
+    found = {"paired"} & set(gives)
+    found |= {"cycle"} if len(targets) > 1 else set()
+    found |= {"identity"} if sizes["a"] == sizes["b"] else set()
+    found |= {"label_map"} if data.get("palette") else set()
+    digits = data["num_classes"] and any(sizes[to][0] == 1 for to in targets if to in sizes)
+    return found | ({"kept"} if digits else set())
+
+
 def facts(config: Mapping[str, Any]) -> set[str]:
     """Say what decides which names an experiment's runs log.
 
@@ -218,7 +236,7 @@ def facts(config: Mapping[str, Any]) -> set[str]:
 
     Returns:
         Names of its callbacks, of what its evaluator measures, and of its model's arguments; and
-        ``images`` if its data are images.
+        ``images`` if its data are images, with ``path`` if it has latents to go between.
     """
     node = config["metrics"] or {}
     measured = set(_measures(node).metrics)
@@ -227,8 +245,12 @@ def facts(config: Mapping[str, Any]) -> set[str]:
         measured -= {"modes"} if extractor else FEATURE_METRICS
     if node.get("metrics"):
         measured -= FEATURE_METRICS - set(node["metrics"])
+    if measured & SINGLE:
+        measured -= SINGLE - _of_translations(config)
     callbacks = {name for name, callback in config["callbacks"].items() if callback}
     kind = {"images"} if config["data"].get("channels") else set()
+    if kind and "latent_dim" in config["model"]:
+        kind |= {"path"}
     return measured | callbacks | kind | set(config["model"])
 
 

@@ -40,7 +40,9 @@ class Data(pl.LightningDataModule):
     def __init__(self, shape):
         super().__init__()
         images = torch.randint(256, (40, *shape), generator=torch.Generator().manual_seed(0))
-        self.set = ImageSet(images.to(torch.uint8).numpy(), (torch.arange(40) % 10).numpy())
+        labels = torch.arange(40) % 10  # or captions of three words
+        labels = labels[:, None].expand(40, 3) + 1 if shape[0] == 3 else labels
+        self.set = ImageSet(images.to(torch.uint8).numpy(), labels.numpy())
 
     def train_dataloader(self):
         model, t = self.trainer.lightning_module, self.trainer
@@ -65,11 +67,13 @@ def build(name):
         networks = {"G": MLP(inputs=3, outputs=2, units=8), "D": MLP(inputs=2, outputs=1, units=8)}
         model = WGANGP(**networks, optimizers={"G": sgd, "D": sgd}, latent_dim=3, n_critic=2)
         return model.double(), (2,)
-    node = check_overrides([f"model={name}", "data=mnist"])["model"]
+    data = {"gan_cls": "captions"}.get(name, "mnist")
+    config = check_overrides([f"model={name}", f"data={data}"])
+    node, side = config["model"], config["data"]["resolution"]
     sizes = {"width": 4, "units": 8, "x_units": 8, "y_units": 8, "z_units": 8}
     for player in ("G", "D"):
         node[player] = {k: sizes.get(k, v) for k, v in node[player].items()}
-    return instantiate(node), (1, 28, 28)
+    return instantiate(node), (config["data"]["channels"], side, side)
 
 
 def main(out, world, name):

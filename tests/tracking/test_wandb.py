@@ -219,6 +219,7 @@ def test_what_was_uploaded_is_not_written_again(tmp_path, kind):
     else:
         (first / "run-r1.wandb.synced").touch()
 
+    time.sleep(1.1)  # W&B names its folders by the second
     past = [row(i) for i in range(1, 11)]  # back to a checkpoint at 10, and two steps lost since
     view = start(WandbView(), tmp_path / "run", resumed=True, history_rows=past,
                  alerts=[("old", "", row(5))])  # fmt: skip
