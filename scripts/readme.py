@@ -64,7 +64,8 @@ def _mixture(name: str) -> str:
 def gallery(columns: int = 5) -> str:
     """Show what every model draws of digits, with its Frechet distance."""
     cells = []
-    for picture in sorted(set(RESULTS.glob("*_mnist.png")) - set(translated())):
+    digits = set(RESULTS.glob("*_mnist.png")) - set(RESULTS.glob("*stacked*"))
+    for picture in sorted(digits - set(translated())):
         seed = read(picture.with_suffix(".json")).seeds[0]
         fid = next((s["value"] for s in seed.scores if s["metric"] in {"fid"}), None)
         text = f"{picture.stem.removesuffix('_mnist')}<br>{_cost(seed.images_seen, seed.minutes)}"
