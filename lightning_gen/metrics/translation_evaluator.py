@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
 from torch import Tensor
 
 from lightning_gen.errors import MetricError
 from lightning_gen.metrics.domains import Domains, Translated
-from lightning_gen.metrics.evaluator import FeatureEvaluator, measure
+from lightning_gen.metrics.evaluator import FeatureEvaluator, Measure, measure, refusing
 from lightning_gen.metrics.extractors import Extractor
-from lightning_gen.metrics.feature_measure import Measured
 from lightning_gen.metrics.feature_pass import Gather, Team, Weights, sampling
 from lightning_gen.metrics.label_maps import LabelMapMeasure
 from lightning_gen.metrics.paired import PairedMeasure
@@ -178,26 +178,25 @@ class TranslationEvaluator:
         if self.features is not None:
             with suppress(MetricError):  # the feature scores say that there is none
                 how = replace(how, network=self.features.network(source.device, team))
-        plan = {}
-        for kind in SINGLE:
-            metric = kind(how)
-            if not metric.suits(source):
-                continue
-            compute = partial(self.compute, metric, source, n, team, shown)
-            plan[metric.name] = (self.protocol(metric, source, n), compute)
+        metrics = [metric for kind in SINGLE if (metric := kind(how)).suits(source)]
+        names: dict[str, list[str]] = {}
+        compute: dict[str, Measure] = {}
+        for metric in metrics:
+            try:
+                names[metric.name] = list(metric.values(source, 0))
+            except MetricError as error:
+                compute[metric.name] = refusing(error)
+        able = [metric for metric in metrics if metric.name in names]
+
+        def make(j: int) -> tuple[Tensor, ...]:  # all of a block, so that it is translated once
+            return tuple(rows for metric in able for rows in metric.values(source, j).values())
+
+        rows = team.collect(n, make, "translations" if shown else None) if able else []
+        found = dict(zip(chain(*names.values()), rows, strict=True))
+        for metric in able:
+            compute[metric.name] = partial(metric.summary, found)
+        plan = {m.name: (self.protocol(m, source, n), compute[m.name]) for m in metrics}
         return replace(measure(plan), extras={})
-
-    def compute(
-        self, metric: TranslationMeasure, source: Translated, n: int, team: Team, shown: bool
-    ) -> Measured:
-        """Values of n images, and what they come to."""
-        names = list(metric.values(source, 0))
-
-        def make(j: int) -> tuple[Tensor, ...]:
-            return tuple(metric.values(source, j).values())
-
-        rows = team.collect(n, make, metric.name if shown else None)
-        return metric.summary(dict(zip(names, rows, strict=True)))
 
     def protocol(self, metric: TranslationMeasure, source: Translated, n: int) -> Protocol:
         """How single translations are measured."""
