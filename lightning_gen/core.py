@@ -6,14 +6,15 @@ A model is a :class:`GenerativeModule`. What can be measured of it follows from 
 it has                                             then
 =================================================  ============================================
 ``sample(n, *, labels=None, generator=None)``      sample grid, FID, IS, KID, PRDC, modes, watchdog
-``log_likelihood(x)`` and ``likelihood_kind``      NLL and bits/dim
+``log_likelihood(x, samples=, generator=)``        NLL and bits/dim
 ``reconstruct(x)``                                 reconstruction error, anomaly ROC-AUC
 ``encode(x)``                                      latent map, linear probe, 1-NN
 ``translate(x, to)``                               KID/FID both ways, cycle distance
 ``features(x)``                                    linear probe of reused features
 =================================================  ============================================
 
-Images are float in [-1, 1], of shape (N, C, H, W); two-dimensional mixtures are (N, 2).
+Images are float in [-1, 1], of shape (N, C, H, W); two-dimensional mixtures are (N, 2). Binarised
+pixels are -1 and 1.
 """
 
 from collections.abc import Iterator
@@ -57,6 +58,11 @@ class GenerativeModule(pl.LightningModule):
 
     requires_labels: ClassVar[bool] = False
     players: ClassVar[tuple[str, ...]] = ("model",)
+    likelihood_kind: ClassVar[str] = "exact"
+    """Of a model with ``log_likelihood``: "exact", "lower bound", or "estimate"."""
+    likelihood_space: str = "binary"
+    """What its density is of: "binary" pixels, "unit" ([0, 1], dequantised), "logit", "bytes" (256
+    levels), or "points"."""
     takes: ClassVar[str] = "images"
     """What a batch has to be: "images", "pairs" of two domains, or "paired" images of them."""
     minibatches: int = 1

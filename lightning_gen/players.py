@@ -124,3 +124,22 @@ class AlternatingModule(GenerativeModule):
         if self.accumulate == 1:
             return iter([tensors])
         return zip(*(t.chunk(self.accumulate) for t in tensors), strict=True)
+
+
+class DescendingModule(AlternatingModule):
+    """Base of every model without adversaries: one optimiser moves all parameters.
+
+    A paper's file holds its loss; the player, its optimiser and its schedule are named "model".
+    """
+
+    players: ClassVar[tuple[str, ...]] = ("model",)
+    adversaries: ClassVar[tuple[str, ...]] = ()
+
+    def player_parameters(self, player: str) -> list[nn.Parameter]:
+        """Every parameter that is to be learnt."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def compile_networks(self) -> None:
+        """Compile every network in place."""
+        for network in self.children():
+            network.compile()

@@ -14,7 +14,7 @@ import sys
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,6 +90,9 @@ class MNIST(DataModule):
         flip: Flip images horizontally at random.
         shift: Shift images at random by up to so many pixels each way.
         resident: Keep the training split on the device.
+        binarise: Make pixels black or white, drawn anew each time (dynamic, as IWAE's paper does),
+            drawn once (static, as papers since 2008 do, with draws of our own) or cut at one half.
+        without: Digits left out of "train" and "valid", to be told from the others in "test".
     """
 
     def __init__(
@@ -106,6 +109,8 @@ class MNIST(DataModule):
         flip: bool = False,
         shift: NonNegativeInt = 0,
         resident: bool = False,
+        binarise: Literal["dynamic", "static", "threshold"] | None = None,
+        without: Sequence[int] = (),
     ) -> None:
         check_facts(channels=(channels, 1), num_classes=(num_classes, 10))
         if resolution not in SIDES:
@@ -121,7 +126,13 @@ class MNIST(DataModule):
             flip=flip,
             shift=shift,
             resident=resident,
+            binarise=binarise,
         )
+        strangers = sorted(set(without) - set(range(10)))
+        if strangers or len(set(without)) > 9:
+            what = f"data.without is {list(without)}, not one to nine of the digits 0 to 9"
+            raise DataError(what, where="data.without", fix="data.without=[9]")
+        self.without = sorted(set(without))
         if valid >= 60_000:
             what = f"data.valid is {valid} of 60,000 training images"
             raise DataError(what, where="data.valid", fix="data.valid=10000")
@@ -146,11 +157,21 @@ class MNIST(DataModule):
         """Name the splits train, valid (with ``valid`` > 0) and test."""
         image, label = prepared.array("train_image"), prepared.array("train_label")
         kept = len(image) - self.valid
-        sets = {"train": ImageSet(image[:kept], label[:kept])}
+        sets = {"train": self._known(image[:kept], label[:kept])}
         if self.valid:
-            sets["valid"] = ImageSet(image[kept:], label[kept:])
+            sets["valid"] = self._known(image[kept:], label[kept:])
         sets["test"] = ImageSet(prepared.array("test_image"), prepared.array("test_label"))
         return sets
+
+    def _known(self, image: NDArray[np.uint8], label: NDArray[np.int64]) -> ImageSet:
+        """The digits that are trained on."""
+        rows = ~np.isin(label, self.without)
+        return ImageSet(image[rows], label[rows]) if self.without else ImageSet(image, label)
+
+    def variant(self) -> list[str]:
+        """Binarisation, and the digits left out."""
+        left_out = ["without-" + "".join(map(str, self.without))] if self.without else []
+        return [*super().variant(), *left_out]
 
 
 def scaled(

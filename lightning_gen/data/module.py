@@ -161,11 +161,61 @@ class ResidentSet(NamedTuple):
 
 
 class StreamBatch(NamedTuple):
-    """What a loader gives: bytes (or indices, of a resident set) and how to augment them."""
+    """What a loader gives: bytes (or indices, of a resident set) and how to augment them.
+
+    Args:
+        image: Bytes (n, C, H, W), points (n, 2), or indices (n,).
+        label: Labels (n,), if any.
+        jitter: Flips and shifts (n, 3), if any.
+        part: Which part of which iteration's samples these are, for random numbers of their own.
+    """
 
     image: Tensor
     label: Tensor | None
     jitter: Tensor | None
+    part: "Part"
+
+
+class Part(NamedTuple):
+    """One rank's rows of the minibatches of an iteration."""
+
+    seed: int
+    iteration: int
+    minibatches: int
+    rank: int
+    world: int
+
+    def rand(self, x: Tensor) -> Tensor:
+        """Uniform numbers in [0, 1) of the shape of x: this rank's rows of the global batch."""
+        generator = torch.Generator(x.device)
+        generator.manual_seed(fold(self.seed, "binarise", self.iteration))
+        shape = self.minibatches, self.world, len(x) // self.minibatches, *x.shape[1:]
+        rows = torch.rand(shape, generator=generator, device=x.device)
+        return rows[:, self.rank].reshape(x.shape)
+
+
+def fixed_draws(images: NDArray[np.uint8], *, threshold: bool, name: str) -> NDArray[np.uint8]:
+    """Binarise images once and for all: a pixel is white with the probability of its grey value.
+
+    Args:
+        images: Bytes (N, ...).
+        threshold: White above one half instead, without any chance.
+        name: What the draws depend on, with each image's place.
+
+    Returns:
+        Bytes 0 and 255, (N, ...).
+
+    Example:
+        >>> grey = np.array([[0, 100, 200, 255]], np.uint8)
+        >>> fixed_draws(grey, threshold=True, name="train")
+        array([[  0,   0, 255, 255]], dtype=uint8)
+    """
+    out, draws = np.empty(images.shape, np.uint8), _random("binarise", name)
+    for start in range(0, len(images), 4096):
+        grey = np.asarray(images[start : start + 4096])
+        level = np.full(grey.shape, 127.5) if threshold else draws.random_sample(grey.shape) * 255
+        out[start : start + 4096] = np.where(grey > level, 255, 0)
+    return out
 
 
 class StreamLoader:
@@ -254,13 +304,14 @@ class StreamLoader:
     def batch(self, iteration: int) -> StreamBatch:
         """This rank's samples of an iteration."""
         indices, jitter = self.indices(iteration), None
+        part = Part(self.seed, iteration, self.minibatches, self.rank, self.world)
         if self.flip or self.shift:
             window = self._window(iteration)
             draws = stream_jitter(*window, self.seed, flip=self.flip, shift=self.shift)
             jitter = torch.from_numpy(self._rows(draws))
         if self.resident:
-            return StreamBatch(torch.from_numpy(indices), None, jitter)
-        return StreamBatch(*self.dataset.gather(indices, pin=self.pin), jitter)
+            return StreamBatch(torch.from_numpy(indices), None, jitter, part)
+        return StreamBatch(*self.dataset.gather(indices, pin=self.pin), jitter, part)
 
     def _window(self, iteration: int) -> tuple[int, int, int]:
         count = self.minibatches * self.batch_size
@@ -316,6 +367,9 @@ class DataModule(pl.LightningDataModule):
         flip: Flip images horizontally at random, on the device.
         shift: Shift images at random by up to so many pixels each way, on the device.
         resident: Keep the whole training split on the device.
+        binarise: Make pixels black or white (-1 or 1): white with the probability of the grey
+            value, drawn anew each time an image is trained on (dynamic) or once (static); or white
+            above one half (threshold). Images that are not trained on are drawn once.
     """
 
     gives: ClassVar[tuple[str, ...]] = ("images",)
@@ -336,6 +390,7 @@ class DataModule(pl.LightningDataModule):
         flip: bool = False,
         shift: int = 0,
         resident: bool = False,
+        binarise: str | None = None,
     ) -> None:
         super().__init__()
         if shift >= min(shape[-2:]):
@@ -347,8 +402,10 @@ class DataModule(pl.LightningDataModule):
         self.batch_size, self.name, self.shape = batch_size, name, shape
         self.num_classes = num_classes
         self.flip, self.shift, self.resident = flip, shift, resident
+        self.binarise = binarise
         self.prepared: Prepared | None = None
         self._sets: dict[str, ImageSet] = {}
+        self._fixed: dict[str, ImageSet] = {}
         self._resident: dict[str, ResidentSet] = {}
 
     # What a subclass says
@@ -389,8 +446,17 @@ class DataModule(pl.LightningDataModule):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the prepared data; the empty string before :meth:`setup`."""
-        return self.prepared.fingerprint if self.prepared else ""
+        """SHA-256 of the prepared data; the empty string before :meth:`setup`.
+
+        What changes the images that are compared with stands behind it.
+        """
+        if self.prepared is None:
+            return ""
+        return "-".join([self.prepared.fingerprint, *self.variant()])
+
+    def variant(self) -> list[str]:
+        """What is done to prepared images before they are compared with."""
+        return [f"binarised-{self.binarise}"] if self.binarise else []
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -457,7 +523,7 @@ class DataModule(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Open the prepared arrays."""
         self.prepared = read(self.folder)
-        self._sets = self.open(self.prepared)
+        self._sets, self._fixed = self.open(self.prepared), {}
 
     def size(self, split: str) -> int:
         """Number of samples of a split."""
@@ -484,7 +550,7 @@ class DataModule(pl.LightningDataModule):
         Returns:
             Images (n, C, H, W) in [-1, 1] or points (n, 2), and labels (n,) where there are any.
         """
-        chosen = self._set(split)
+        chosen = self._seen(split)
         rows = np.arange(len(chosen)) if indices is None else np.asarray(indices, dtype=np.int64)
         if len(rows) and (rows.min() < 0 or rows.max() >= len(chosen)):
             raise IndexError(f"indices {rows.min()}..{rows.max()} of a split of {len(chosen)}")
@@ -516,7 +582,7 @@ class DataModule(pl.LightningDataModule):
         """
         trainer = cast(pl.Trainer, self.trainer)
         model = cast(GenerativeModule, trainer.lightning_module)
-        dataset = self._set(split)
+        dataset = self._streamed(split)
         start, stop = model.iteration, self.stop_iteration
         if stop is None:
             stop = start + max(1, len(dataset) // (self.batch_size * model.minibatches))
@@ -546,15 +612,34 @@ class DataModule(pl.LightningDataModule):
             batch: What the loader gave, on the device.
             split: The split that it is of.
         """
-        image, label, jitter = batch
+        image, label, jitter, part = batch
         if self.resident:
             device, resident = image.device, self._resident.get(split)
             if resident is None or resident.images.device != device:
-                resident = self._resident[split] = self._set(split).to(device)
+                resident = self._resident[split] = self._streamed(split).to(device)
             image, label = resident.gather(image)
         if jitter is not None:
             image = jittered(image, jitter)
+        if self.binarise in {"dynamic"}:
+            return ImageBatch((image > part.rand(image) * 255).float().mul_(2).sub_(1), label)
         return ImageBatch(self.decode(image), label)
+
+    def _seen(self, split: str) -> ImageSet:
+        """A split as it is compared with: binarised once, where the data are binarised."""
+        chosen = self._set(split)
+        if self.binarise is None:
+            return chosen
+        if split not in self._fixed:
+            draws = f"{self.name} {split}"
+            images = fixed_draws(
+                chosen.images, threshold=self.binarise in {"threshold"}, name=draws
+            )
+            self._fixed[split] = ImageSet(images, chosen.labels, chosen.members)
+        return self._fixed[split]
+
+    def _streamed(self, split: str) -> ImageSet:
+        """A split as it is trained on; what is drawn anew each time is still grey here."""
+        return self._set(split) if self.binarise in {"dynamic"} else self._seen(split)
 
     def _set(self, split: str) -> ImageSet:
         if split not in self._sets:

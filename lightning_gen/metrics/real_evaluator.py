@@ -1,19 +1,19 @@
 """Scores of what the networks of a model make of real images; nothing is generated."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_gen.errors import MetricError
 from lightning_gen.metrics.evaluator import measure, refusing
 from lightning_gen.metrics.feature_measure import Measured
 from lightning_gen.metrics.feature_pass import BLOCK, Gather, Team, Weights
 from lightning_gen.metrics.protocol import Evaluation, Protocol
+from lightning_gen.networks.modes import evaluating
 
 Reader = Callable[[Tensor], Tensor]
 CI = {"ci": "standard error over test points"}
@@ -24,19 +24,6 @@ class Labelled(NamedTuple):
 
     rows: Tensor
     labels: Tensor
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Every network of a model in evaluation mode; the mode of each comes back."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 class RealEvaluator(ABC):
@@ -133,7 +120,7 @@ class RealEvaluator(ABC):
             options=dict(self.options(n_fit)),
         )
         try:
-            with evaluating(model):
+            with evaluating(model), torch.no_grad():
                 read = partial(self.read, self.reader(model), data, team, model.device, shown)
                 fit, test = read(self.fit, n_fit), read(split, n_real)
         except MetricError as error:

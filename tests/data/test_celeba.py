@@ -16,7 +16,7 @@ from lightning_gen.config.compose import ConfigErrors, compose_data, instantiate
 from lightning_gen.data import pictures
 from lightning_gen.data.celeba import CelebA
 from lightning_gen.data.celeba_domains import CelebADomains
-from lightning_gen.data.module import StreamBatch, StreamLoader
+from lightning_gen.data.module import Part, StreamBatch, StreamLoader
 from lightning_gen.errors import DataError
 from tests.data.faces import NAMES, draw_celeba, write_lists
 
@@ -133,7 +133,9 @@ def test_labels_of_attributes_go_through_loaders_and_devices(drawn, tmp_path):
     assert torch.equal(batch.label, data.labels("train")[rows])
     assert torch.equal(data.on_after_batch_transfer(batch).label, data.labels("train")[rows])
     data.resident = True
-    resident = data.images(StreamBatch(torch.from_numpy(rows), None, None), "train")
+    resident = data.images(
+        StreamBatch(torch.from_numpy(rows), None, None, Part(0, 0, 1, 0, 1)), "train"
+    )
     assert torch.equal(resident.label, data.labels("train")[rows])
     assert torch.equal(data.conditions(3, 11), data.labels("train")[[11, 0, 1]])
 

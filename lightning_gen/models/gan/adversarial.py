@@ -1,7 +1,6 @@
 """The family of two players: plumbing without a loss."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -9,23 +8,9 @@ from torch import Tensor, nn
 
 from lightning_gen.functional.latent import lerp, slerp
 from lightning_gen.networks.ema import ExponentialMovingAverage
+from lightning_gen.networks.modes import evaluating
 from lightning_gen.players import AlternatingModule, OptimizerFactory, ScheduleFactory
 from lightning_gen.types import NonNegativeFloat, PositiveFloat, PositiveInt
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[nn.Module]:
-    """A network in evaluation mode; the mode it was in comes back.
-
-    Args:
-        network: The network.
-    """
-    training = network.training
-    network.eval()
-    try:
-        yield network
-    finally:
-        network.train(training)
 
 
 class AdversarialModule(AlternatingModule):

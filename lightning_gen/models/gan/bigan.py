@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from lightning_gen.core import ImageBatch
 from lightning_gen.functional.adversarial import discriminator_loss, non_saturating_loss
-from lightning_gen.models.gan.adversarial import AdversarialModule, evaluating
+from lightning_gen.models.gan.adversarial import AdversarialModule
+from lightning_gen.networks.modes import evaluating
 
 
 class BiGAN(AdversarialModule):

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from lightning_gen.networks.modes import evaluating
 from lightning_gen.players import AlternatingModule
 
 
@@ -48,13 +49,8 @@ class TranslationModule(AlternatingModule):
         """
         if to not in self.targets:
             raise ValueError(f"{type(self).__name__} translates to {self.targets}, not to {to!r}")
-        modes = {module: module.training for module in self.modules()}
-        self.eval()
-        try:
+        with evaluating(self):
             return self.translator(to)(x).float().clamp(-1, 1)
-        finally:
-            for module, training in modes.items():
-                module.training = training
 
     def compile_networks(self) -> None:
         """Compile every player's network in place."""

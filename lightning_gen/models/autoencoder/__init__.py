@@ -1,0 +1,1 @@
+"""Models with a code: autoencoders, and those with a prior over their codes."""

@@ -1,0 +1,1 @@
+"""Models with a density: mixtures and their kin, and Boltzmann machines."""
