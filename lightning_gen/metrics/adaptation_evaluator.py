@@ -5,7 +5,7 @@ References:
     (arXiv:1711.03213), table 2: source only, and adapted in pixels.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -40,6 +40,8 @@ class AdaptationEvaluator:
         lr: Learning rate.
         seed: Seed of the classifiers' weights and of the order of images.
     """
+
+    needs: ClassVar[str] = "translate"
 
     def __init__(
         self,

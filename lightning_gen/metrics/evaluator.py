@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import platformdirs
 import torch
@@ -76,6 +76,12 @@ SCORES: Mapping[str, tuple[str, ...]] = {
     "kept": ("translated_accuracy",),
     "label_map": ("pixel_accuracy", "class_accuracy", "mean_iou"),
     "adaptation": ("source_only_accuracy", "adapted_accuracy", "target_accuracy"),
+    "likelihood": ("nll",),
+    "bits": ("bits_per_dim",),
+    "active_units": ("active_units",),
+    "reconstruction": ("reconstruction_error", "reconstruction_psnr"),
+    "denoising": ("denoising_psnr", "noisy_psnr"),
+    "anomaly": ("anomaly_auc", "anomaly_precision"),
 }
 
 
@@ -153,6 +159,8 @@ class FeatureEvaluator:
         seed: Seed of the generated images and of the metrics' random choices.
         allow_singular: Give a FID also of fewer samples than features, as papers on translation do.
     """
+
+    needs: ClassVar[str] = "sample"
 
     def __init__(
         self,
@@ -333,6 +341,8 @@ class SampleEvaluator(ABC):
         split: Split of the real samples; empty where the truth is known.
         seed: Seed of the latents.
     """
+
+    needs: ClassVar[str] = "sample"
 
     def __init__(self, metric: str, n_fake: int, split: str, seed: int) -> None:
         self.metric, self.n_fake, self.split, self.seed = metric, n_fake, split, seed

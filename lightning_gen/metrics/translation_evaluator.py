@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -85,6 +85,8 @@ class TranslationEvaluator:
         seed: Seed of the metrics' random choices.
         allow_singular: Give a FID also of fewer images than features, as papers on translation do.
     """
+
+    needs: ClassVar[str] = "translate"
 
     def __init__(
         self,

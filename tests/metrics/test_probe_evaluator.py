@@ -171,6 +171,7 @@ def test_pixels_have_the_error_that_is_known(digits):
     [
         (["model=bigan", "model.G.units=8", "model.D.units=8", "model.E.units=8"], "features"),
         (["model=bigan", "model.G.units=8", "model.D.units=8", "model.E.units=8"], "encoder"),
+        (["model=autoencoder", "model.encoder.units=[8]", "model.latent_dim=20"], "encoder"),
         (["model=dcgan", "model.G.width=4", "model.D.width=4"], "discriminator"),
     ],
 )
