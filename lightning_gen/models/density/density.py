@@ -1,5 +1,7 @@
 """The family of models whose density can be written down."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,8 @@ class DensityModule(DescendingModule):
     Minimising the mean of :math:`-\log p(x)` over data is minimising the Kullback-Leibler
     divergence from the empirical distribution to the model.
     """
+
+    measured: ClassVar[tuple[str, ...]] = ("likelihood",)
 
     def log_prob(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Log density of images, through which gradients flow.
