@@ -1,6 +1,6 @@
 """The family of models that make a code of an image and an image of a code."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ class AutoencoderModule(DescendingModule):
         family: Arguments of :class:`AlternatingModule`.
     """
 
+    measured: ClassVar[tuple[str, ...]] = ("reconstruction",)
+
     def __init__(
         self, *, encoder: nn.Module, decoder: nn.Module, latent_dim: PositiveInt, **family: Any
     ) -> None:
@@ -27,15 +29,11 @@ class AutoencoderModule(DescendingModule):
         self.encoder, self.decoder, self.latent_dim = encoder, decoder, latent_dim
 
     def code(self, x: Tensor) -> Tensor:
-        """Codes (N, latent_dim) of images (N, C, H, W), without any chance: a mean, where there is
-        a distribution.
-        """
+        """Codes (N, latent_dim) of images (N, C, H, W): means, where there are distributions."""
         return self.encoder(x)
 
     def picture(self, z: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [-1, 1] of codes (N, latent_dim): a mean, where there is a
-        distribution.
-        """
+        """Images (N, C, H, W) in [-1, 1] of codes: means, where there are distributions."""
         return self.decoder(z)
 
     @torch.no_grad()
