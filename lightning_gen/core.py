@@ -63,6 +63,8 @@ class GenerativeModule(pl.LightningModule):
     likelihood_space: str = "binary"
     """What its density is of: "binary" pixels, "unit" ([0, 1], dequantised), "logit", "bytes" (256
     levels), or "points"."""
+    measured: ClassVar[tuple[str, ...]] = ()
+    """What is measured of real images beside any samples: "likelihood", "reconstruction"."""
     takes: ClassVar[str] = "images"
     """What a batch has to be: "images", "pairs" of two domains, or "paired" images of them."""
     minibatches: int = 1

@@ -8,6 +8,7 @@ import yaml
 from lightning_gen.config.signature import read
 
 CONF = Path(__file__).parents[1] / "conf" / "model"
+MODELS = sorted(p.stem for p in CONF.glob("[!_]*.yaml"))
 SETS = {"images": "mnist", "captions": "captions", "pairs": "digits", "paired": "grey"}
 SPECIAL = dict.fromkeys(["srresnet", "srgan", "esrgan"], "downsample")
 SPECIAL["stargan"] = "coloured_mnist"

@@ -23,6 +23,7 @@ from lightning_gen.runs.run import Run
 
 ALLOWED = ("trainer", "paths", "logger", "budget", "data.resident", "callbacks.progress")
 KEPT = ("python", "platform", "cpus", "device", "versions")
+PICTURES = ("samples", "reconstructions")
 STOPPED: dict[int, type[LightningGenError]] = {75: Preempted, 130: Interrupted}
 
 
@@ -150,6 +151,7 @@ def measure(run: Path, paper: Paper, known: Sequence[Score]) -> list[Score]:
             open_plans[tuple(fixed.get(name) for name in ("n_fake", "split", "weights"))] = None
     if not open_plans:
         return []
+    from lightning_gen.metrics.suited import Suited
     from lightning_gen.runs.load import load_run
 
     opened = load_run(run)
@@ -161,7 +163,7 @@ def measure(run: Path, paper: Paper, known: Sequence[Score]) -> list[Score]:
         raise ConfigError("nothing to measure by", where=run, fix="metrics: in the paper block")
     scores: list[Score] = []
     for n_fake, split, weights in open_plans:
-        evaluator = instantiate(node)
+        evaluator = instantiate(node) if paper.metrics else Suited(instantiate(node))
         evaluation = evaluator.evaluate(
             opened.model,
             opened.data,
@@ -185,8 +187,8 @@ def picture(baseline: Baseline, overrides: Sequence[str], seed: int) -> Path | N
     if baseline.check is not None:
         return None
     run = identity.run_path(check_overrides(_words(baseline, overrides, seed)))
-    grids = sorted((run / "samples").glob("samples-*.png"))
-    return grids[-1] if grids else None
+    kinds = (sorted((run / "samples").glob(f"{key}-*.png")) for key in PICTURES)
+    return next((grids[-1] for grids in kinds if grids), None)
 
 
 def _data(node: Any) -> Any:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from lightning_gen.callbacks.base import RunCallback
+from lightning_gen.callbacks.reconstructions import reconstruction_rows
 from lightning_gen.callbacks.translation_rows import alike, translation_rows
 from lightning_gen.randomness import fold
 from lightning_gen.types import PositiveInt
@@ -91,8 +92,8 @@ class SampleGrid(RunCallback):
 
     The latents are the same in all runs and at all steps, whatever their seeds. The real images are
     drawn once beside them. Two-dimensional mixtures give 2500 points over the true centres. Models
-    that translate show what becomes of test images: input, output, cycle, target in a row. The run
-    says and counts what could not be written; training goes on.
+    that translate show what becomes of test images: input, output, cycle, target in a row; those
+    that reconstruct show test images over what becomes of them. The run says and counts what could not be written; training goes on.
 
     Args:
         every_images: Images between two grids; None draws the first and the last.
@@ -140,6 +141,11 @@ class SampleGrid(RunCallback):
             if hasattr(module, "translate"):
                 samples, columns = translation_rows(module, data, self.columns)
                 self.write(trainer, module, "samples", samples, columns)
+                return
+            if hasattr(module, "reconstruct") and is_image:
+                rows, columns = reconstruction_rows(module, data, self.n // 2, self.columns)
+                self.write(trainer, module, "reconstructions", rows, columns)
+            if not hasattr(module, "sample"):
                 return
             if module.requires_labels:
                 labels = data.conditions(self.n).unique(dim=0)

@@ -34,6 +34,7 @@ def evaluate(
     """
     from lightning_gen.callbacks.sample_grid import draw
     from lightning_gen.config.compose import compose_group, instantiate
+    from lightning_gen.metrics.suited import Suited
     from lightning_gen.runs.atomic import write_json
     from lightning_gen.runs.load import load_run
 
@@ -45,7 +46,8 @@ def evaluate(
             "the run has no metrics", where=f"{run}/config.yaml", fix="metrics=mnist, for example"
         )
     final = (config["callbacks"].get("scores") or {}).get("final_n_fake")
-    evaluator, target = instantiate(node), out or run / "evaluation.json"
+    evaluator = instantiate(node) if metrics else Suited(instantiate(node))
+    target = out or run / "evaluation.json"
     records: list[dict[str, Any]] = []
     pictures: dict[str, Any] = {}
     for which in ("ema", "raw") if weights == "both" else (weights,):

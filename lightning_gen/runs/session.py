@@ -21,6 +21,7 @@ from lightning_gen.errors import (
     LightningGenError,
     Preempted,
 )
+from lightning_gen.metrics.suited import Suited
 from lightning_gen.randomness import fold
 from lightning_gen.runs.ranks import is_rank_zero
 from lightning_gen.runs.run import Run, SilentRun
@@ -179,7 +180,7 @@ def _train(config: dict[str, Any], run: Run | SilentRun) -> Run | SilentRun:
     per_iteration = data.batch_size * model.minibatches
     data.stop_iteration = math.ceil(config["budget"]["images"] / per_iteration)
     callbacks = [instantiate(node) for node in config["callbacks"].values() if node]
-    evaluator = instantiate(config["metrics"]) if config["metrics"] else None
+    evaluator = Suited(instantiate(config["metrics"])) if config["metrics"] else None
     checkpoint = next((c for c in callbacks if isinstance(c, Checkpoint)), None)
     for callback in callbacks:
         if isinstance(callback, RunCallback):

@@ -62,6 +62,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
     "samples": (
         Panel("samples from the same latents", "samples", "sample_grid", pictures=True),
         Panel("real", "real", "sample_grid", pictures=True),
+        Panel("what comes back", "reconstructions", "measured:reconstruction", pictures=True),
         Panel("on the way between two latents", "interpolation", "path", pictures=True),
         Panel("one code changes along a row", "traversal", "continuous", pictures=True),
         Panel("coarse styles by row, fine by column", "mixing", "w_decay", pictures=True),
@@ -92,6 +93,20 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         Panel("JS of the bins", "^eval/bin_js_.*$", "ndb"),
         Panel("MS-SSIM within a class", "^eval/ms_ssim_.*$", "class_diversity"),
         Panel("share of classes as diverse as real", "^eval/diverse_.*$", "class_diversity"),
+        Panel("negative log-likelihood in nats", "^eval/nll_.*$", "measured:likelihood"),
+        Panel("bits per dimension", "^eval/bits_per_dim_.*$", "measured:bits"),
+        Panel("active units of the code", "^eval/active_units_.*$", "measured:units"),
+        Panel(
+            "squared error of reconstructions",
+            "^eval/reconstruction_error_.*$",
+            "measured:reconstruction",
+        ),
+        Panel(
+            "PSNR of reconstructions in dB",
+            "^eval/(?:reconstruction|denoising|noisy)_psnr_.*$",
+            "measured:reconstruction",
+        ),
+        Panel("digits left out told from the others", "^eval/anomaly_.*$", "anomaly"),
         Panel("Parzen log-likelihood", "^eval/parzen.*$", "parzen"),
         Panel("error of the code as a classifier", "^eval/code_error_.*$", "code"),
         Panel(
@@ -167,6 +182,7 @@ WRITERS = {
     "eval": {"scores"},
     "collapse": {"scores", "collapse"},
     "system": {"throughput"},
+    "reconstructions": {"sample_grid"},
     **{key: {"latents"} for key in ("interpolation", "traversal", "mixing")},
 }
 """The callbacks without which there are no rows of a kind, or no pictures of a key."""
@@ -204,6 +220,10 @@ EVALUATORS = {
         frozenset({"fid", "kid", "prdc", "modes", "diversity"}) | SINGLE
     ),
     "AdaptationEvaluator": Measures(frozenset({"adaptation"}), {"extractor": "lenet"}),
+    "AnomalyEvaluator": Measures(frozenset({"anomaly"})),
+    "LikelihoodEvaluator": Measures(frozenset({"likelihood"}), {"split": "test"}),
+    "ReconstructionEvaluator": Measures(frozenset({"reconstruction"}), {"extractor": "pixels"}),
+    "ExPostEvaluator": Measures(FEATURE_METRICS),
 }
 
 
@@ -251,7 +271,19 @@ def facts(config: Mapping[str, Any]) -> set[str]:
     kind = {"images"} if config["data"].get("channels") else set()
     if kind and "latent_dim" in config["model"]:
         kind |= {"path"}
-    return measured | callbacks | kind | set(config["model"])
+    return measured | callbacks | kind | set(config["model"]) | _of_methods(config)
+
+
+def _of_methods(config: Mapping[str, Any]) -> set[str]:
+    """What is measured of real images by a model's methods, as ``measured:<name>``."""
+    model, known = config["model"], read(config["model"]["_target_"]).facts
+    found = set(known.get("measured", ())) if config["metrics"] else set()
+    space = model.get("likelihood", known.get("likelihood_space", "binary"))
+    if "likelihood" in found and space not in {"binary", "bernoulli", "points"}:
+        found |= {"bits"}
+    if "likelihood" in found and "latent_dim" in model:
+        found |= {"units"}
+    return {f"measured:{name}" for name in found}
 
 
 def shown(panel: Panel, known: Iterable[set[str]]) -> bool:

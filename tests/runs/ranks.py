@@ -16,6 +16,8 @@ from lightning_gen.data.module import ImageSet, StreamLoader
 from lightning_gen.models.gan.wgan_gp import WGANGP
 from lightning_gen.networks.mlp import MLP
 from lightning_gen.runs.strategy import PlayerDDPStrategy
+from tests.models.test_gan import small
+from tests.suited import words_of
 
 STEPS, BATCH = 4, 8
 
@@ -67,13 +69,9 @@ def build(name):
         networks = {"G": MLP(inputs=3, outputs=2, units=8), "D": MLP(inputs=2, outputs=1, units=8)}
         model = WGANGP(**networks, optimizers={"G": sgd, "D": sgd}, latent_dim=3, n_critic=2)
         return model.double(), (2,)
-    data = {"gan_cls": "captions"}.get(name, "mnist")
-    config = check_overrides([f"model={name}", f"data={data}"])
-    node, side = config["model"], config["data"]["resolution"]
-    sizes = {"width": 4, "units": 8, "x_units": 8, "y_units": 8, "z_units": 8}
-    for player in ("G", "D"):
-        node[player] = {k: sizes.get(k, v) for k, v in node[player].items()}
-    return instantiate(node), (config["data"]["channels"], side, side)
+    config = check_overrides([f"model={name}", *words_of(name)])
+    side = config["data"]["resolution"]
+    return instantiate(small(config["model"])), (config["data"]["channels"], side, side)
 
 
 def main(out, world, name):

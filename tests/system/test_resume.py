@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from tests.models.test_gan import NAMES
+from tests.suited import MODELS
 from tests.system.harness import assert_same, only_run, outcome, tiny, train
 
 PLAY = ("lightning_gen.players", "AlternatingModule", "descending")
-EVALUATE = ("lightning_gen.metrics.evaluator", "FeatureEvaluator", "evaluate")
+EVALUATE = ("lightning_gen.callbacks.scores", "Scores", "measure")
 SCORES = ("lightning_gen.runs.run", "Run", "record_scores")
 SAVE = ("lightning_gen.runs.checkpoint", "CheckpointStore", "save")
 PRUNE = ("lightning_gen.runs.checkpoint", "CheckpointStore", "_prune")
@@ -48,11 +48,14 @@ def survive(model, root, mnist, whole, place):
     assert steps == list(range(1, 10)), place
 
 
-# Every model is killed everywhere; ordinarily at two of the places, each with other models.
+# Every model is killed everywhere; ordinarily at one of the places, each with other models.
 KILLS = [
-    pytest.param(model, place, marks=[pytest.mark.slow] if (i + 2 * j) % 5 else [])
-    for i, model in enumerate(NAMES)
+    pytest.param(model, place, marks=[pytest.mark.slow] if (i + 3 * j) % len(PLACES) else [])
+    for i, model in enumerate(MODELS)
     for j, place in enumerate(PLACES)
+]
+EXTENDED = [
+    pytest.param(model, marks=[pytest.mark.slow] if i % 4 else []) for i, model in enumerate(MODELS)
 ]
 
 
@@ -72,7 +75,7 @@ def test_killed_twice(unbroken, mnist_root, place):
     survive(model, root, mnist_root, whole, place)
 
 
-@pytest.mark.parametrize("unbroken", NAMES, indirect=True)
+@pytest.mark.parametrize("unbroken", EXTENDED, indirect=True)
 def test_a_finished_run_is_left_alone_and_a_larger_budget_extends_it(unbroken, mnist_root):
     model, root, _ = unbroken
     folder = root / "short"

@@ -20,13 +20,14 @@ CONFIDENCE = 0.95
 BETTER = {
     "lower": {
         "fid", "kid", "class_kl", "class_js", "reverse_kl", "duplicate_rate", "ndb", "bin_js",
-        "memorised", "code_error", "nearest_neighbour_error", "linear_probe_error", "nll", "bpd",
-        "l1", "cycle_l1",
+        "memorised", "code_error", "nearest_neighbour_error", "linear_probe_error", "nll",
+        "bits_per_dim", "l1", "cycle_l1", "reconstruction_error",
     },
     "higher": {
         "inception_score", "precision", "recall", "density", "coverage", "modes", "high_quality",
         "mean_confidence", "class_entropy", "diverse_classes", "birthday_batch",
         "birthday_support", "log_likelihood", "parzen", "psnr", "ssim", "translated_accuracy",
+        "reconstruction_psnr", "denoising_psnr", "anomaly_auc", "anomaly_precision",
         "adapted_accuracy", "pixel_accuracy", "class_accuracy", "mean_iou",
     },
 }  # fmt: skip
