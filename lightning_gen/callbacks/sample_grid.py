@@ -93,7 +93,8 @@ class SampleGrid(RunCallback):
     The latents are the same in all runs and at all steps, whatever their seeds. The real images are
     drawn once beside them. Two-dimensional mixtures give 2500 points over the true centres. Models
     that translate show what becomes of test images: input, output, cycle, target in a row; those
-    that reconstruct show test images over what becomes of them. The run says and counts what could not be written; training goes on.
+    that reconstruct show test images over what becomes of them. The run says and counts what could
+    not be written; training goes on.
 
     Args:
         every_images: Images between two grids; None draws the first and the last.

@@ -65,20 +65,19 @@ def log_normal(z: Tensor, mean: Tensor | float = 0.0, log_variance: Tensor | Non
 
 
 class Likelihood(Protocol):
-    """What a decoder's numbers mean.
-
-    Attributes:
-        parameters: Numbers a pixel that a decoder makes, as so many times the channels.
-        space: What the density is of, as ``GenerativeModule.likelihood_space``.
-        continuous: Whether it is a density, of which images of bytes have to be dequantised.
-    """
+    """What a decoder's numbers mean."""
 
     @property
-    def parameters(self) -> int: ...  # noqa: D102
+    def parameters(self) -> int:
+        """Numbers a pixel that a decoder makes, as so many times the channels."""
+
     @property
-    def space(self) -> str: ...  # noqa: D102
+    def space(self) -> str:
+        """What the density is of, as ``GenerativeModule.likelihood_space``."""
+
     @property
-    def continuous(self) -> bool: ...  # noqa: D102
+    def continuous(self) -> bool:
+        """Whether it is a density, of which images of bytes have to be dequantised."""
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         """Log probability (...) of images (..., C, H, W) in [-1, 1], summed over pixels."""

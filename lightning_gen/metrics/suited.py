@@ -21,8 +21,8 @@ class Suited:
     a prior has scores of both kinds.
 
     Args:
-        evaluator: What is asked for; its ``needs``, if it has them, names the method of a model that
-            it is about.
+        evaluator: What is asked for; its ``needs``, if any, names the method of a model that it is
+            about.
     """
 
     def __init__(self, evaluator: Any) -> None:
