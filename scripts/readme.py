@@ -65,7 +65,7 @@ def gallery(columns: int = 5) -> str:
     """Show what every model draws of digits, with its Frechet distance."""
     cells = []
     digits = set(RESULTS.glob("*_mnist.png")) - set(RESULTS.glob("*stacked*"))
-    for picture in sorted(digits - set(translated())):
+    for picture in sorted(digits - set(of_family("translation")) - set(coded())):
         seed = read(picture.with_suffix(".json")).seeds[0]
         fid = next((s["value"] for s in seed.scores if s["metric"] in {"fid"}), None)
         text = f"{picture.stem.removesuffix('_mnist')}<br>{_cost(seed.images_seen, seed.minutes)}"
@@ -75,23 +75,36 @@ def gallery(columns: int = 5) -> str:
     return _table(cells, columns)
 
 
-def translated() -> list[Path]:
-    """Pictures of the recipes whose models make images of images or of captions."""
-    family = ROOT / "lightning_gen" / "models" / "translation"
-    chosen = {file.stem for file in family.glob("*.py")} | {"gan_cls"}
+def of_family(*families: str) -> list[Path]:
+    """Pictures of the recipes whose models are of some families; captions are translated too."""
+    folders = (ROOT / "lightning_gen" / "models" / family for family in families)
+    chosen = {file.stem for folder in folders for file in folder.glob("*.py")}
+    chosen |= {"gan_cls"} if "translation" in families else set()
     recipes = (ROOT / "experiments").glob("*.yaml")
     models = {file.stem: re.search(r"override /model: (\w+)", file.read_text()) for file in recipes}
     names = sorted(name for name, model in models.items() if model and model[1] in chosen)
     return [p for name in names if (p := RESULTS / f"{name}.png").exists()]
 
 
-SHOWN = {"psnr": "PSNR {:.1f} dB", "adapted_accuracy": "accuracy {:.1%}", "fid": "FID-mnist {:.3g}"}
+def coded() -> list[Path]:
+    """Pictures of the recipes whose models have a density or a code."""
+    return of_family("density", "autoencoder")
 
 
-def translations(columns: int = 4) -> str:
-    """Show what the models that translate make of test images, each with its first score."""
+SHOWN = {
+    "psnr": "PSNR {:.1f} dB",
+    "adapted_accuracy": "accuracy {:.1%}",
+    "nll": "{:.1f} nats",
+    "denoising_psnr": "denoised to {:.1f} dB",
+    "fid": "FID-mnist {:.3g}",
+    "reconstruction_error": "error {:.2f}",
+}
+
+
+def shown(pictures: list[Path], columns: int) -> str:
+    """Show pictures of recipes, each with its cost and the first of its scores that says most."""
     cells = []
-    for picture in translated():
+    for picture in pictures:
         seed = read(picture.with_suffix(".json")).seeds[0]
         values = {s["metric"]: s["value"] for s in reversed(seed.scores)}
         text = f"{picture.stem}<br>{_cost(seed.images_seen, seed.minutes)}"
@@ -207,7 +220,8 @@ def speed() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "demo": lambda: scores("dcgan_mnist"),
     "gallery": gallery,
-    "translations": translations,
+    "translations": lambda: shown(of_family("translation"), 4),
+    "codes": lambda: shown(coded(), 5),
     "adaptation": adaptation,
     "mixtures": mixtures,
     "difference": difference,

@@ -1,4 +1,4 @@
-"""The networks of VQ-VAE: convolutions to a grid of codes and back, and a prior over the grid.
+"""The parts of VQ-VAE: convolutions to a grid of vectors and back, its words, and a prior of them.
 
 van den Oord, Vinyals, Kavukcuoglu. 2017, arXiv:1711.00937, section 4.1; van den Oord, Kalchbrenner,
 Kavukcuoglu. 2016, arXiv:1601.06759, for the masked convolutions.
@@ -6,7 +6,7 @@ Kavukcuoglu. 2016, arXiv:1601.06759, for the masked convolutions.
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch.nn.functional import embedding, one_hot
 
 from lightning_gen.types import PositiveInt
 
@@ -115,6 +115,41 @@ class VQVAEDecoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Map vectors (N, embedding_dim, h, w) to real numbers (N, C, 4 h, 4 w)."""
         return self.layers(z)
+
+
+class Codebook(nn.Module):
+    """Words that vectors are replaced by.
+
+    Args:
+        embeddings: How many words.
+        embedding_dim: Their dimension.
+
+    Example:
+        >>> words, z = Codebook(2, 3), torch.ones(1, 3, 4, 4)
+        >>> _ = words.weight.data.copy_(torch.tensor([[0.0, 0.0, 0.0], [1.0, 2.0, 1.0]]))
+        >>> words(words.nearest(z)).mean((0, 2, 3)).tolist()
+        [1.0, 2.0, 1.0]
+    """
+
+    def __init__(self, embeddings: PositiveInt, embedding_dim: PositiveInt) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(embeddings, embedding_dim))
+
+    @torch.no_grad()
+    def start(self, z: Tensor, generator: torch.Generator) -> None:
+        """Set the words to some of the vectors (N, embedding_dim, h, w), chosen at random."""
+        vectors = z.permute(0, 2, 3, 1).flatten(0, 2)
+        chosen = torch.randint(len(vectors), (len(self.weight),), generator=generator)
+        self.weight.copy_(vectors[chosen.to(vectors.device)])
+
+    @torch.no_grad()
+    def nearest(self, z: Tensor) -> Tensor:
+        """Which words (N, h, w) are nearest to vectors (N, embedding_dim, h, w)."""
+        return (self.weight.square().sum(1) - 2 * z.permute(0, 2, 3, 1) @ self.weight.T).argmin(-1)
+
+    def forward(self, k: Tensor) -> Tensor:
+        """Vectors (N, embedding_dim, h, w) of words (N, h, w)."""
+        return embedding(k, self.weight).permute(0, 3, 1, 2)
 
 
 class MaskedConv2d(nn.Conv2d):

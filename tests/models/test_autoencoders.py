@@ -1,6 +1,7 @@
 """Properties of every model with a code, on the networks its own configuration gives it."""
 
 import copy
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -43,12 +44,16 @@ def small(node, key=None):
     return SIZES.get(key, node)
 
 
+@cache
+def composed(*words):
+    return small(check_overrides(["data=mnist", *words])["model"])
+
+
 def build(name, *words, **options):
-    node = check_overrides([f"model={name}", "data=mnist", *words])["model"]
     torch.manual_seed(0)
-    model = instantiate(small(node) | options)
-    if hasattr(model, "start_words"):
-        model.start_words(images())
+    model = instantiate(composed(f"model={name}", *words) | options)
+    if hasattr(model, "codebook"):
+        model.codebook.start(model.encoder(images()), torch.Generator().manual_seed(0))
     return model
 
 
@@ -408,15 +413,14 @@ def test_latents_are_the_priors(name, std):
 def test_words_are_the_nearest_and_gradients_go_straight_through():
     model, x = exact("vqvae"), images(dtype=torch.float64)
     z_e = model.encoder(x)
-    k = model.words(z_e)
+    k = model.codebook.nearest(z_e)
     distance = (z_e.permute(0, 2, 3, 1)[..., None, :] - model.codebook.weight).norm(dim=-1)
     assert torch.equal(k, distance.argmin(-1)) and k.shape == (N, 7, 7)
-    assert torch.equal(model.encode(x), model.embed(k).flatten(1).float())
+    assert torch.equal(model.encode(x), model.codebook(k).flatten(1).float())
     # By hand: the decoder's gradient at z_q is what the encoder gets, beside the commitment.
-    z_q = model.embed(k).detach().requires_grad_()
-    x_hat = torch.tanh(model.decoder(z_q) / 2)
-    ((x - x_hat) / 2).square().sum().div(N).backward()
-    slope = z_q.grad + 2 * model.commitment * (z_e - z_q).detach() / N
+    z_q = model.codebook(k).detach().requires_grad_()
+    ((x + 1) / 2 - (model.decoder(z_q) + 1) / 2).square().mean().div(0.1).backward()
+    slope = z_q.grad + 2 * model.commitment * (z_e - z_q).detach() / z_e.numel()
     parameters = dict(model.encoder.named_parameters())
     expected = torch.autograd.grad(z_e, list(parameters.values()), slope)
     found = gradients(exact("vqvae"), x)
@@ -452,18 +456,18 @@ def test_samples_are_the_priors():
         nn.init.normal_(p)
     drawn = []
     model.prior.register_forward_hook(lambda _, inputs, out: drawn.append(inputs[0].clone()))
-    model.sample(3000, generator=torch.Generator().manual_seed(0))
+    model.sample(1000, generator=torch.Generator().manual_seed(0))
     k = drawn[-1]
     p = model.prior(k[:1] * 0)[0, :, 0, 0].softmax(0)
     shares = torch.stack([(k[:, 0, 0] == c).float().mean() for c in range(3)])
-    torch.testing.assert_close(shares, p.detach(), atol=0.03, rtol=0)
+    torch.testing.assert_close(shares, p.detach(), atol=0.05, rtol=0)
     first = k[:, 0, 0].mode().values
     row = torch.zeros_like(k[:1])
     row[0, 0, 0] = first
     p = model.prior(row)[0, :, 0, 1].softmax(0).detach()
     then = k[k[:, 0, 0] == first][:, 0, 1]
     shares = torch.stack([(then == c).float().mean() for c in range(3)])
-    torch.testing.assert_close(shares, p, atol=0.05, rtol=0)
+    torch.testing.assert_close(shares, p, atol=0.1, rtol=0)
 
 
 def test_the_autoencoder_stands_still_while_the_prior_learns():

@@ -249,6 +249,18 @@ def test_words_are_the_patterns_of_patches():
     assert torch.equal(model.sample(1), x)
 
 
+@pytest.mark.parametrize("places", [True, False])
+def test_topics_start_at_the_rates_of_the_data(places):
+    model = LDA(channels=1, resolution=4, patch=2, topics=1, places=places, steps=1, **SGD)
+    model.logits.data.zero_()
+    mean = torch.linspace(-0.9, 0.9, 16).view(1, 4, 4)
+    model.start_at(mean)
+    drawn = model.sample(20_000, generator=torch.Generator().manual_seed(0)).mean(0)
+    if places:
+        torch.testing.assert_close(drawn, mean, atol=0.05, rtol=0)
+    torch.testing.assert_close(drawn.mean(), mean.mean(), atol=0.01, rtol=0)
+
+
 def test_shares_of_topics_are_scikit_learns():
     torch.manual_seed(0)
     model = LDA(channels=1, resolution=8, topics=3, patch=2, places=False, steps=200, **SGD)

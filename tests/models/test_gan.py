@@ -23,8 +23,10 @@ NAMES = sorted(
 )
 NAMES = [n for n in NAMES if n not in {"__init__", "adversarial"}]
 # Small networks, with initial weights large enough for one step to show in every parameter.
-SIZES = {"width": 4, "irange": 0.5, "phase_images": 6} | dict.fromkeys(
-    ["units", "x_units", "y_units", "z_units", "q_units"], 8
+SIZES = {"width": 4, "irange": 0.5, "phase_images": 6, "autoencoder_images": 16} | dict.fromkeys(
+    ["units", "x_units", "y_units", "z_units", "q_units"]
+    + ["hidden", "embeddings", "components", "topics", "pseudo_inputs"],
+    8,
 )
 N = 8
 
@@ -39,7 +41,14 @@ def small(node):
     """The same networks with few units."""
     if not isinstance(node, dict):
         return node
-    return {k: SIZES.get(k, small(v)) for k, v in node.items()}
+    return {k: fewer(k, v) for k, v in node.items()}
+
+
+def fewer(key, value):
+    """A value of the configuration, or a smaller one."""
+    if isinstance(value, list) and key in SIZES:
+        return [SIZES[key]] * len(value)
+    return SIZES.get(key, small(value))
 
 
 class Batches:

@@ -39,6 +39,8 @@ class Record(pl.Callback):
 
 
 class Data(pl.LightningDataModule):
+    splits, binarise = ("train",), None
+
     def __init__(self, shape):
         super().__init__()
         images = torch.randint(256, (40, *shape), generator=torch.Generator().manual_seed(0))
@@ -60,6 +62,17 @@ class Data(pl.LightningDataModule):
     def on_after_batch_transfer(self, batch, dataloader_idx):
         dtype = self.trainer.lightning_module.dtype
         return ImageBatch(batch.image.to(dtype) / 127.5 - 1, batch.label)
+
+    def size(self, split):
+        return len(self.set)
+
+    def real(self, split, indices=None, device="cpu"):
+        rows = torch.arange(len(self.set)) if indices is None else indices
+        image, label = self.set.gather(rows.numpy())
+        return ImageBatch(image.float().to(device) / 127.5 - 1, label)
+
+    def mean(self, device="cpu"):
+        return self.real("train", device=device).image.mean(0)
 
 
 def build(name):

@@ -26,9 +26,15 @@ TINY = [
     "callbacks.progress=null",
     "callbacks.history.every_images=16",
 ]
-SMALL = {"width": 4, "n_critic": 2, "unroll": 2, "phase_images": 32, "blocks": 1} | dict.fromkeys(
-    ["units", "x_units", "y_units", "z_units", "q_units", "growth", "patches", "source_images"], 16
-)  # at most
+SMALL = {
+    **{"width": 4, "n_critic": 2, "unroll": 2, "phase_images": 32, "blocks": 1},
+    **{"sweeps": 2, "temperatures": 50, "importance_samples": 3, "autoencoder_images": 64},
+    **dict.fromkeys(
+        ["units", "x_units", "y_units", "z_units", "q_units", "growth", "patches"]
+        + ["source_images", "hidden", "components", "topics", "embeddings", "pseudo_inputs"],
+        16,
+    ),
+}  # at most
 
 
 @cache
@@ -39,6 +45,8 @@ def sizes(model):
         for name, value in node.items():
             if isinstance(value, dict):
                 yield from visit(value, f"{key}.{name}")
+            elif isinstance(value, list) and name in SMALL:
+                yield f"{key}.{name}", f"[{','.join([str(SMALL[name])] * len(value))}]"
             elif name in SMALL and value > SMALL[name]:
                 yield f"{key}.{name}", SMALL[name]
 

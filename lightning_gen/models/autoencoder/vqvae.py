@@ -14,6 +14,7 @@ from lightning_gen.functional.pixels import unit_range
 from lightning_gen.functional.precision import at_least_float32 as full
 from lightning_gen.models.autoencoder.autoencoding import AutoencoderModule
 from lightning_gen.networks.modes import evaluating
+from lightning_gen.networks.vqvae import Codebook
 from lightning_gen.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 
@@ -45,7 +46,7 @@ class VQVAE(AutoencoderModule):
         family: Arguments of :class:`AutoencoderModule`.
     """
 
-    players: ClassVar[tuple[str, ...]] = ("model", "prior")
+    players: ClassVar[tuple[str, ...]] = ("model", "codebook", "prior")
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class VQVAE(AutoencoderModule):
         self.grid = (embedding_dim, encoder.side, encoder.side)
         latent_dim = embedding_dim * encoder.side**2
         super().__init__(encoder=encoder, latent_dim=latent_dim, **family)
-        self.codebook, self.prior = nn.Embedding(embeddings, embedding_dim), prior
+        self.codebook, self.prior = Codebook(embeddings, embedding_dim), prior
         self.commitment, self.variance = commitment, variance
         self.autoencoder_images = autoencoder_images
 
@@ -72,53 +73,44 @@ class VQVAE(AutoencoderModule):
         data: Any = getattr(self.trainer, "datamodule", None)
         if self.iteration == 0 and data is not None:
             few = torch.arange(min(256, data.size("train")))
-            self.start_words(data.real("train", few, self.device).image)
-
-    @torch.no_grad()
-    def start_words(self, x: Tensor) -> None:
-        """Set the words to vectors of images (N, C, H, W) chosen at random."""
-        vectors = self.encoder(x).permute(0, 2, 3, 1).flatten(0, 2)
-        generator = torch.Generator().manual_seed(self.seed)
-        chosen = torch.randint(len(vectors), (len(self.codebook.weight),), generator=generator)
-        self.codebook.weight.copy_(vectors[chosen.to(vectors.device)])
+            x = data.real("train", few, self.device).image
+            self.codebook.start(self.encoder(x), torch.Generator().manual_seed(self.seed))
 
     def player_parameters(self, player: str) -> list[nn.Parameter]:
         """Parameters a player's optimiser moves."""
-        own = (self.encoder, self.codebook, self.decoder)
-        networks = {"model": own, "prior": (self.prior,)}[player]
-        return [p for network in networks for p in network.parameters()]
-
-    def words(self, z_e: Tensor) -> Tensor:
-        """Which words (N, h, h) are nearest to vectors (N, D, h, h)."""
-        vectors, e = z_e.detach().permute(0, 2, 3, 1), self.codebook.weight.detach()
-        return (e.square().sum(1) - 2 * vectors @ e.T).argmin(-1)
-
-    def embed(self, k: Tensor) -> Tensor:
-        """Vectors (N, D, h, h) of words (N, h, h)."""
-        return self.codebook(k).permute(0, 3, 1, 2)
+        networks = {
+            "model": (self.encoder, self.decoder),
+            "codebook": (self.codebook,),
+            "prior": (self.prior,),
+        }
+        return [p for network in networks[player] for p in network.parameters()]
 
     def code(self, x: Tensor) -> Tensor:
         """Vectors (N, D h h) of the words of images (N, C, H, W)."""
-        return self.embed(self.words(full(self.encoder(x)))).flatten(1)
+        return self.codebook(self.codebook.nearest(full(self.encoder(x)))).flatten(1)
 
     def picture(self, z: Tensor) -> Tensor:
         """Images (N, C, H, W), about in [-1, 1], of vectors (N, D h h)."""
         return full(self.decoder(z.unflatten(1, self.grid)))
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> None:
-        """Update the autoencoder with its codebook, and later the prior of its words."""
+        """Update the autoencoder, then its codebook, and later the prior of its words."""
         if self.images_before >= self.autoencoder_images:
             return self.prior_step(batch.image)
+        seen = []
         with self.descending("model") as descend:
             for (x_i,) in self.micro(batch.image):
                 z_e = full(self.encoder(x_i))
-                k = self.words(z_e)
-                e = self.embed(k)
+                k = self.codebook.nearest(z_e)
+                e = self.codebook(k).detach()
                 z_q = z_e + (e - z_e).detach()
                 difference = unit_range(x_i) - unit_range(self.picture(z_q.flatten(1)))
-                codebook, commitment = mse_loss(e, z_e.detach()), mse_loss(z_e, e.detach())
-                loss = difference.square().mean() / self.variance
-                descend(loss + codebook + self.commitment * commitment)
+                commitment = mse_loss(z_e, e)
+                descend(difference.square().mean() / self.variance + self.commitment * commitment)
+                seen.append((k, z_e.detach()))
+        with self.descending("codebook") as descend:
+            for k, z in seen:
+                descend(mse_loss(self.codebook(k), z))
         error = difference.square().flatten(1).sum(1).mean()
         self.record(error=error, commitment=commitment, words_used=float(len(k.unique())))
         return None
@@ -128,7 +120,7 @@ class VQVAE(AutoencoderModule):
         with self.descending("prior") as descend:
             for (x_i,) in self.micro(x):
                 with torch.no_grad(), evaluating(self.encoder):
-                    k = self.words(full(self.encoder(x_i)))
+                    k = self.codebook.nearest(full(self.encoder(x_i)))
                 nats = cross_entropy(full(self.prior(k)), k, reduction="none")
                 descend(nats.flatten(1).sum(1).mean())
 
@@ -146,4 +138,4 @@ class VQVAE(AutoencoderModule):
             for i, j in torch.cartesian_prod(*(torch.arange(side) for side in self.grid[1:])):
                 below = full(self.prior(k))[:, :, i, j].softmax(1).cumsum(1)
                 k[:, i, j] = (below[:, :-1] < u[:, i, j, None]).sum(1)
-            return self.decode(self.embed(k).flatten(1))
+            return self.decode(self.codebook(k).flatten(1))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.functional.pixels import unit_range
 from lightning_gen.models.density.density import DensityModule
 from lightning_gen.types import PositiveFloat, PositiveInt
 
@@ -66,6 +67,17 @@ class LDA(DensityModule):
         self.side, self.patch, self.concentration, self.steps = resolution, patch, alpha, steps
         self.patches = (resolution // patch) ** 2
         self.logits = nn.Parameter(torch.randn(topics, self.patches if places else 1, 2**patch**2))
+
+    def start_at(self, mean: Tensor) -> None:
+        """Let all topics begin near independent pixels at the rates of the data."""
+        rates = unit_range(mean).clamp(1e-3, 1 - 1e-3)[None]
+        rates = nn.functional.unfold(rates, self.patch, stride=self.patch)[0]  # (pixels, P)
+        words = torch.arange(self.logits.shape[2], device=rates.device)[:, None]
+        bits = ((words >> torch.arange(len(rates), device=rates.device)) & 1).float()
+        log_p = (bits @ rates.logit()).T.log_softmax(1)  # (P, words)
+        if self.logits.shape[1] == 1:
+            log_p = log_p.exp().mean(0, keepdim=True).log()
+        self.logits.data.add_(log_p)
 
     def words(self, x: Tensor) -> Tensor:
         """Words (N, P) of images: the patterns of their patches, as binary numbers."""
