@@ -23,11 +23,11 @@ NAMES = sorted(
 )
 NAMES = [n for n in NAMES if n not in {"__init__", "adversarial"}]
 # Small networks, with initial weights large enough for one step to show in every parameter.
-SIZES = {"width": 4, "irange": 0.5, "phase_images": 6, "autoencoder_images": 16} | dict.fromkeys(
-    ["units", "x_units", "y_units", "z_units", "q_units"]
-    + ["hidden", "embeddings", "components", "topics", "pseudo_inputs"],
-    8,
-)
+SIZES = {
+    **{"width": 4, "irange": 0.5, "phase_images": 6, "autoencoder_images": 16},
+    **dict.fromkeys(["units", "x_units", "y_units", "z_units", "q_units", "hidden"], 8),
+    **dict.fromkeys(["embeddings", "components", "topics", "pseudo_inputs"], 8),
+}
 N = 8
 
 

@@ -29,11 +29,9 @@ TINY = [
 SMALL = {
     **{"width": 4, "n_critic": 2, "unroll": 2, "phase_images": 32, "blocks": 1},
     **{"sweeps": 2, "temperatures": 50, "importance_samples": 3, "autoencoder_images": 64},
-    **dict.fromkeys(
-        ["units", "x_units", "y_units", "z_units", "q_units", "growth", "patches"]
-        + ["source_images", "hidden", "components", "topics", "embeddings", "pseudo_inputs"],
-        16,
-    ),
+    **dict.fromkeys(["units", "x_units", "y_units", "z_units", "q_units", "hidden"], 16),
+    **dict.fromkeys(["growth", "patches", "source_images"], 16),
+    **dict.fromkeys(["embeddings", "components", "topics", "pseudo_inputs"], 16),
 }  # at most
 
 
