@@ -1,12 +1,10 @@
-"""Random numbers that are the same on every device, and the noise that bytes are spread by."""
+"""Random numbers that are the same on every device."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
-
-from lightning_gen.functional.pixels import grey_levels
 
 
 def drawn(
@@ -30,21 +28,3 @@ def drawn(
     of = generator.device if generator is not None else device
     numbers = {"rand": torch.rand, "randn": torch.randn}[draw]
     return numbers(*size, generator=generator, device=of).to(device)
-
-
-def dequantise(x: Tensor, noise: Tensor) -> Tensor:
-    """Spread bytes evenly over their width: images in [-1, 1] become (level + noise) / 256, scaled.
-
-    Args:
-        x: Images in [-1, 1] that were bytes.
-        noise: Of U[0, 1), of their shape.
-
-    Returns:
-        Images in [-1, 1).
-
-    Example:
-        >>> black_and_white = torch.tensor([-1.0, 1.0])
-        >>> dequantise(black_and_white, torch.full((2,), 0.5))
-        tensor([-0.9961,  0.9961])
-    """
-    return (grey_levels(x) + noise) / 128 - 1

@@ -19,7 +19,8 @@ from lightning_gen.functional.mmd import inverse_multiquadratics, squared_mmd
 from lightning_gen.networks.vqvae import GridPrior
 
 FOLDER = Path(__file__).parents[2] / "lightning_gen/models/autoencoder"
-NAMES = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in {"__init__", "autoencoding"})
+BASES = {"__init__", "autoencoding", "gaussian_prior"}
+NAMES = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in BASES)
 PLAIN = ["autoencoder", "convolutional", "deep", "denoising", "tied"]
 SIZES = {
     "width": 4,

@@ -14,6 +14,7 @@ FAMILY_BASES = {
     "image_pool",
     "density",
     "autoencoding",
+    "gaussian_prior",
 }
 PAPERS = sorted(p for p in PACKAGE.glob("models/*/*.py") if p.stem not in FAMILY_BASES)
 FILES = sorted(PACKAGE.rglob("*.py"))

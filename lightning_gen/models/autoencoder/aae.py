@@ -10,14 +10,13 @@ from torch import Tensor, nn
 
 from lightning_gen.core import ImageBatch
 from lightning_gen.functional.adversarial import discriminator_loss, non_saturating_loss
-from lightning_gen.functional.latent import slerp
 from lightning_gen.functional.pixels import unit_range
 from lightning_gen.functional.precision import at_least_float32 as full
-from lightning_gen.models.autoencoder.autoencoding import AutoencoderModule
+from lightning_gen.models.autoencoder.gaussian_prior import GaussianPriorModule
 from lightning_gen.types import PositiveFloat
 
 
-class AAE(AutoencoderModule):
+class AAE(GaussianPriorModule):
     r"""An autoencoder whose codes a discriminator cannot tell from a normal prior.
 
     .. math:: \min_{E, R} E_x \|x - R(E(x))\|^2, \qquad
@@ -73,25 +72,3 @@ class AAE(AutoencoderModule):
         with self.descending("G") as descend:
             for (x_i,) in self.micro(x):
                 descend(non_saturating_loss(self.D(self.fake(x_i))))
-
-    def latents(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Codes (n, latent_dim) of the prior; a CPU generator gives the same everywhere."""
-        device = generator.device if generator is not None else self.device
-        z = torch.randn(n, self.latent_dim, generator=generator, device=device)
-        return self.prior_std * z.to(self.device)
-
-    def generate(self, z: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [-1, 1] of codes (N, latent_dim)."""
-        return self.decode(z)
-
-    def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-        """Codes on the arc from a to b (..., latent_dim), at shares t (...) of the way."""
-        return slerp(a, b, t)
-
-    def sample(
-        self, n: int, *, labels: Tensor | None = None, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Draw n images (n, C, H, W) in [-1, 1]."""
-        if labels is not None:
-            raise ValueError("AAE is not conditional: labels must be None")
-        return self.generate(self.latents(n, generator))

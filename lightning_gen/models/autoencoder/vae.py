@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from lightning_gen.core import ImageBatch
-from lightning_gen.functional.draws import dequantise, drawn
-from lightning_gen.functional.latent import slerp
+from lightning_gen.functional.dequantise import dequantise
+from lightning_gen.functional.draws import drawn
 from lightning_gen.functional.likelihoods import LIKELIHOODS, kl_standard_normal, log_normal
 from lightning_gen.functional.precision import at_least_float32
-from lightning_gen.models.autoencoder.autoencoding import AutoencoderModule
+from lightning_gen.models.autoencoder.gaussian_prior import GaussianPriorModule
 from lightning_gen.networks.modes import evaluating
 
 
-class VAE(AutoencoderModule):
+class VAE(GaussianPriorModule):
     r"""Codes that are normal a priori, and an encoder that learns what they are a posteriori.
 
     .. math:: \log p(x) \ge E_{q(z|x)}[\log p(x|z)] - KL(q(z|x) \| p(z)), \quad
@@ -56,7 +56,7 @@ class VAE(AutoencoderModule):
         """Ascend the bound, with the noise of each code drawn beside."""
         x, labels = batch.image, batch.label if self.requires_labels else None
         if self.likelihood.continuous:
-            x = dequantise(x, self.rand(*x.shape))
+            x = 2 * dequantise(x, self.rand(*x.shape)) - 1
         epsilon = self.randn(len(x), self.importance_samples, self.latent_dim)
         with self.descending("model") as descend:
             for minibatch in self.micro(*(t for t in (x, epsilon, labels) if t is not None)):
@@ -106,7 +106,7 @@ class VAE(AutoencoderModule):
     def estimate(self, x: Tensor, k: int, generator: torch.Generator | None, *y: Tensor) -> Tensor:
         """L_k (N,) of few images, with their codes in chunks that fit the memory."""
         if self.likelihood.continuous:
-            x = dequantise(x, drawn("rand", x.shape, x.device, generator))
+            x = 2 * dequantise(x, drawn("rand", x.shape, x.device, generator)) - 1
         chunks = torch.empty(len(x), k, self.latent_dim).split(max(1, 2**22 // x.numel()), 1)
         epsilon = (drawn("randn", chunk.shape, x.device, generator) for chunk in chunks)
         log_w = torch.cat([self.log_weights(x, e, *y) for e in epsilon], 1)
@@ -124,22 +124,15 @@ class VAE(AutoencoderModule):
         """How many units of the code tell images (N, C, H, W) apart: Var_x(E_q[z|x]) > 0.01."""
         return int((self.encode(x).var(0) > 0.01).sum())
 
-    def latents(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Codes (n, latent_dim) of the prior, the same everywhere of a CPU generator."""
-        return drawn("randn", (n, self.latent_dim), self.device, generator)
-
-    def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-        """Codes between a and b (..., latent_dim), at shares t (...) of the way, on arcs."""
-        return slerp(a, b, t)
-
     @torch.no_grad()
     def generate(
         self, z: Tensor, *y: Tensor, draw: bool = False, generator: torch.Generator | None = None
     ) -> Tensor:
         """Images (N, C, H, W) in [-1, 1] of codes (N, latent_dim): means, or drawn."""
+        if not draw:
+            return super().generate(z, *y)
         with evaluating(self):
-            parameters, of = self.decoder(z, *y), self.likelihood
-            return (of.draw(parameters, generator) if draw else of.mean(parameters)).float()
+            return self.likelihood.draw(self.decoder(z, *y), generator).float()
 
     def sample(
         self, n: int, *, labels: Tensor | None = None, generator: torch.Generator | None = None

@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from lightning_gen.core import ImageBatch
-from lightning_gen.functional.latent import slerp
 from lightning_gen.functional.mmd import inverse_multiquadratics, squared_mmd
 from lightning_gen.functional.pixels import unit_range
 from lightning_gen.functional.precision import at_least_float32 as full
-from lightning_gen.models.autoencoder.autoencoding import AutoencoderModule
+from lightning_gen.models.autoencoder.gaussian_prior import GaussianPriorModule
 from lightning_gen.types import NonNegativeFloat, PositiveFloat
 
 
-class WAE(AutoencoderModule):
+class WAE(GaussianPriorModule):
     r"""An autoencoder whose codes are drawn to a normal prior by their discrepancy from it.
 
     .. math:: \min_{Q, G} E_x E_{\tilde z \sim Q(z|x)} \|x - G(\tilde z)\|^2
@@ -66,25 +65,3 @@ class WAE(AutoencoderModule):
                 mmd = squared_mmd(z_tilde, z_i, self.kernel)
                 descend(error + self.mmd_weight * mmd)
         self.record(error=error, mmd=mmd)
-
-    def latents(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Codes (n, latent_dim) of the prior; a CPU generator gives the same everywhere."""
-        device = generator.device if generator is not None else self.device
-        z = torch.randn(n, self.latent_dim, generator=generator, device=device)
-        return self.prior_std * z.to(self.device)
-
-    def generate(self, z: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [-1, 1] of codes (N, latent_dim)."""
-        return self.decode(z)
-
-    def path(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-        """Codes on the arc from a to b (..., latent_dim), at shares t (...) of the way."""
-        return slerp(a, b, t)
-
-    def sample(
-        self, n: int, *, labels: Tensor | None = None, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Draw n images (n, C, H, W) in [-1, 1]."""
-        if labels is not None:
-            raise ValueError("WAE is not conditional: labels must be None")
-        return self.generate(self.latents(n, generator))
