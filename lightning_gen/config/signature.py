@@ -91,6 +91,7 @@ class Signature:
         summary: First line of the docstring.
         reference: First entry of the docstring's References.
         open: Whether it also takes keywords that could not be read.
+        methods: Names of its methods and properties, those of the bases included.
     """
 
     target: str
@@ -99,6 +100,7 @@ class Signature:
     summary: str
     reference: str | None
     open: bool = False
+    methods: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -185,10 +187,13 @@ def _read(target: str) -> Signature:
             for n, p in parameters.items()
         }
     facts: dict[str, Any] = {}
-    for cls in reversed(list(found.lineage())):
+    lineage = list(found.lineage())
+    for cls in reversed(lineage):
         facts |= _facts(cls)
+    nodes = (node for cls in lineage for node in cls.node.body)
+    methods = frozenset(node.name for node in nodes if isinstance(node, ast.FunctionDef))
     doc = ast.get_docstring(found.node) or ""
-    return Signature(name, parameters, facts, _summary(doc), _reference(doc), is_open)
+    return Signature(name, parameters, facts, _summary(doc), _reference(doc), is_open, methods)
 
 
 @cache

@@ -60,11 +60,11 @@ class Panel:
 
 SECTIONS: dict[str, tuple[Panel, ...]] = {
     "samples": (
-        Panel("samples from the same latents", "samples", "sample_grid", pictures=True),
+        Panel("samples from the same latents", "samples", "sample translate", pictures=True),
         Panel("real", "real", "sample_grid", pictures=True),
-        Panel("what comes back", "reconstructions", "measured:reconstruction", pictures=True),
+        Panel("what comes back", "reconstructions", "reconstruct", pictures=True),
         Panel("on the way between two latents", "interpolation", "path", pictures=True),
-        Panel("one code changes along a row", "traversal", "continuous", pictures=True),
+        Panel("one code changes along a row", "traversal", "continuous traverse", pictures=True),
         Panel("coarse styles by row, fine by column", "mixing", "w_decay", pictures=True),
     ),
     "scores against images seen": (
@@ -150,17 +150,17 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         Panel("losses", "^train/(?:[^lg]|l[^r]|g[^r]|gr[^a]|gra[^d]|grad[^_]).*$"),
         Panel("gradient norms", "^train/grad_norm_.*$", "finite_guard"),
         Panel("learning rates", "^train/lr_.*$"),
-        Panel("discriminator: share it is sure of", "collapse/D_saturation", "latent_dim"),
-        Panel("discriminator: real less generated logits", "collapse/D_gap", "latent_dim"),
+        Panel("discriminator: share it is sure of", "collapse/D_saturation", "discriminate"),
+        Panel("discriminator: real less generated logits", "collapse/D_gap", "discriminate"),
         Panel(
             "discriminator: training less held-out logits, and their share of the gap",
             "collapse/D_heldout_gap collapse/D_overfitting",
-            "latent_dim",
+            "discriminate",
         ),
         Panel(
             "discriminator: largest spectral norm, and relative to the smallest",
             "collapse/D_spectral_max collapse/D_spectral_ratio",
-            "latent_dim",
+            "discriminate",
         ),
         Panel(
             "gradient norm of G to that of D",
@@ -182,7 +182,7 @@ WRITERS = {
     "eval": {"scores"},
     "collapse": {"scores", "collapse"},
     "system": {"throughput"},
-    "reconstructions": {"sample_grid"},
+    **{key: {"sample_grid"} for key in ("samples", "reconstructions")},
     **{key: {"latents"} for key in ("interpolation", "traversal", "mixing")},
 }
 """The callbacks without which there are no rows of a kind, or no pictures of a key."""
@@ -227,6 +227,13 @@ EVALUATORS = {
 }
 
 
+NEEDED = {
+    **{name: {"sample"} for name in ("FeatureEvaluator", "MixtureEvaluator", "ParzenEvaluator")},
+    **{name: {"translate"} for name in ("TranslationEvaluator", "AdaptationEvaluator")},
+}
+"""The method without which an evaluator measures nothing."""
+
+
 def _measures(node: Mapping[str, Any] | None) -> Measures:
     target = (node or {}).get("_target_", "")
     return EVALUATORS.get(target.rpartition(".")[2], Measures(frozenset()))
@@ -268,20 +275,31 @@ def facts(config: Mapping[str, Any]) -> set[str]:
     if measured & SINGLE:
         measured -= SINGLE - _of_translations(config)
     callbacks = {name for name, callback in config["callbacks"].items() if callback}
+    methods = set(read(config["model"]["_target_"]).methods)
+    if not methods & NEEDED.get(node.get("_target_", "").rpartition(".")[2], methods | {""}):
+        measured = set()
     kind = {"images"} if config["data"].get("channels") else set()
-    if kind and "latent_dim" in config["model"]:
-        kind |= {"path"}
-    return measured | callbacks | kind | set(config["model"]) | _of_methods(config)
+    of_methods = {"sample", "translate", "discriminate"} & methods
+    if kind:
+        shown = {"path"} if "translate" in methods else {"path", "reconstruct"}
+        of_methods |= shown & methods
+        if "continuous" not in config["model"]:  # InfoGAN may have none
+            of_methods |= {"traverse"} & methods
+    known = measured | callbacks | kind | of_methods | set(config["model"])
+    return known | _of_methods(config, methods)
 
 
-def _of_methods(config: Mapping[str, Any]) -> set[str]:
+def _of_methods(config: Mapping[str, Any], methods: set[str]) -> set[str]:
     """What is measured of real images by a model's methods, as ``measured:<name>``."""
-    model, known = config["model"], read(config["model"]["_target_"]).facts
-    found = set(known.get("measured", ())) if config["metrics"] else set()
-    space = model.get("likelihood", known.get("likelihood_space", "binary"))
-    if "likelihood" in found and space not in {"binary", "bernoulli", "points"}:
+    model, facts = config["model"], read(config["model"]["_target_"]).facts
+    found = set(facts.get("measured", ())) if config["metrics"] else set()
+    space = model.get("likelihood", facts.get("likelihood_space", "binary"))
+    binary = space in {"binary", "bernoulli"}
+    if binary != bool(config["data"].get("binarise")):
+        found -= {"likelihood"}  # a density of other pixels than the data's
+    if "likelihood" in found and not binary and space not in {"points"}:
         found |= {"bits"}
-    if "likelihood" in found and "latent_dim" in model:
+    if "likelihood" in found and "active_units" in methods:
         found |= {"units"}
     return {f"measured:{name}" for name in found}
 
