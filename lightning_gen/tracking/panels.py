@@ -294,6 +294,7 @@ def _of_methods(config: Mapping[str, Any], methods: set[str]) -> set[str]:
     model, facts = config["model"], read(config["model"]["_target_"]).facts
     found = set(facts.get("measured", ())) if config["metrics"] else set()
     space = model.get("likelihood", facts.get("likelihood_space", "binary"))
+    space = space if config["data"].get("channels") else "points"
     binary = space in {"binary", "bernoulli"}
     if binary != bool(config["data"].get("binarise")):
         found -= {"likelihood"}  # a density of other pixels than the data's

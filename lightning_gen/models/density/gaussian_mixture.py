@@ -42,6 +42,8 @@ class GaussianMixture(DensityModule):
 
     KINDS: ClassVar[dict[str, bool]] = {"full": True, "diagonal": False}
 
+    likelihood_space = "unit"
+
     def __init__(
         self,
         *,
@@ -57,7 +59,8 @@ class GaussianMixture(DensityModule):
             raise ValueError(f"covariance must be full or diagonal, got {covariance!r}")
         side = resolution or 1
         self.shape = (channels, side, side) if channels else (2,)
-        self.likelihood_space = "unit" if channels else "points"
+        if channels is None:
+            self.likelihood_space = "points"
         d, full = math.prod(self.shape), self.KINDS[covariance]
         self.weights = nn.Parameter(torch.zeros(components))
         self.means = nn.Parameter(torch.randn(components, d))
