@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from lightning_gen.functional.draws import drawn
 from lightning_gen.functional.pixels import unit_range
 from lightning_gen.models.density.density import DensityModule
 from lightning_gen.types import PositiveInt
@@ -46,6 +47,5 @@ class Bernoulli(DensityModule):
         """Draw n images (n, C, H, W) of pixels -1 and 1."""
         if labels is not None:
             raise ValueError("Bernoulli is not conditional: labels must be None")
-        device = generator.device if generator is not None else self.device
-        u = torch.rand(n, *self.logits.shape, generator=generator, device=device)
-        return torch.where(u.to(self.device) < self.logits.detach().sigmoid(), 1.0, -1.0)
+        u = drawn("rand", (n, *self.logits.shape), self.device, generator)
+        return torch.where(u < self.logits.detach().sigmoid(), 1.0, -1.0)

@@ -12,6 +12,7 @@ from torch.nn.functional import linear
 
 from lightning_gen.core import ImageBatch
 from lightning_gen.functional.dequantise import dequantise, from_logits, quantise, to_logits
+from lightning_gen.functional.draws import drawn
 from lightning_gen.models.density.density import DensityModule
 from lightning_gen.networks.modes import evaluating
 from lightning_gen.randomness import fold
@@ -103,8 +104,7 @@ class GaussianLogit(DensityModule):
         self, x: Tensor, *, samples: int | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Log density (N,) of the logits of images, with noise that the generator draws."""
-        device = generator.device if generator is not None else x.device
-        u = torch.rand(x.shape, generator=generator, device=device).to(x.device)
+        u = drawn("rand", x.shape, x.device, generator)
         with evaluating(self):
             return self.log_prob(self.logits(x, u))
 
@@ -115,8 +115,7 @@ class GaussianLogit(DensityModule):
         """Draw n images (n, C, H, W) whose pixels are bytes."""
         if labels is not None:
             raise ValueError("GaussianLogit is not conditional: labels must be None")
-        device = generator.device if generator is not None else self.device
-        z = torch.randn(n, len(self.mean), generator=generator, device=device).to(self.mean)
+        z = drawn("randn", (n, len(self.mean)), self.device, generator).to(self.mean)
         white = torch.linalg.solve_triangular(self.factor(), z.T, upper=False).T
         y = (white + self.mean) * self.scale + self.location
         return quantise(from_logits(y, self.alpha)).view(n, *self.shape)

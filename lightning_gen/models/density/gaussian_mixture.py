@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lightning_gen.core import ImageBatch
 from lightning_gen.functional.dequantise import dequantise, quantise
+from lightning_gen.functional.draws import drawn
 from lightning_gen.models.density.density import DensityModule
 from lightning_gen.networks.modes import evaluating
 from lightning_gen.randomness import fold
@@ -107,8 +108,7 @@ class GaussianMixture(DensityModule):
         self, x: Tensor, *, samples: int | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Log density (N,); of images [-1, 1], with noise that the generator draws."""
-        device = generator.device if generator is not None else x.device
-        u = torch.rand(x.shape, generator=generator, device=device).to(x.device)
+        u = drawn("rand", x.shape, x.device, generator)
         with evaluating(self):
             return self.log_prob(self.continuous(x, u))
 
