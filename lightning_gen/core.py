@@ -67,6 +67,9 @@ class GenerativeModule(pl.LightningModule):
     """What is measured of real images beside any samples: "likelihood", "reconstruction"."""
     takes: ClassVar[str] = "images"
     """What a batch has to be: "images", "pairs" of two domains, or "paired" images of them."""
+    sampling: ClassVar[tuple[str, ...]] = ()
+    """Names of attributes that say how samples are drawn, e.g. the number of steps: they may be
+    changed after training, and are part of the protocol of every score of samples."""
     minibatches: int = 1
 
     def __init__(self) -> None:
@@ -87,6 +90,24 @@ class GenerativeModule(pl.LightningModule):
             image = mean(self.device)
             for network in starting:
                 network.start_at(image)
+
+    def first_images(self, n: int) -> Tensor | None:
+        """Training images, chosen at random, that networks may start from in :meth:`on_fit_start`.
+
+        Args:
+            n: How many; those of a smaller set come again.
+
+        Returns:
+            Images (n, C, H, W) in [-1, 1] or points (n, 2), on this device; None without data, and
+            in a run that goes on.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if self.iteration or data is None:
+            return None
+        split = data.splits[0]
+        draws = torch.Generator().manual_seed(fold(self.seed, "first images"))
+        rows = torch.randperm(data.size(split), generator=draws)
+        return data.real(split, rows[torch.arange(n) % len(rows)], self.device).image
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Advance time, set every random stream of this step, and record anew."""

@@ -12,7 +12,6 @@ FAMILY_BASES = {
     "adversarial",
     "translating",
     "image_pool",
-    "density",
     "autoencoding",
     "gaussian_prior",
 }
@@ -22,8 +21,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # What a room may import, by the first word after lightning_gen.
 BASICS = {"errors", "types", "randomness", "__version__"}
 BELOW = {
-    "models": {"core", "players", "networks", "functional", "models"},
+    "models": {"core", "players", "densities", "networks", "functional", "models"},
     "players": {"core"},
+    "densities": {"core", "players", "networks", "functional"},
     "networks": {"networks", "functional"},
     "functional": {"functional"},
     "data": {"core", "data", "functional"},

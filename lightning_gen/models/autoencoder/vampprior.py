@@ -14,7 +14,6 @@ from lightning_gen.functional.latent import lerp
 from lightning_gen.functional.likelihoods import log_normal
 from lightning_gen.functional.precision import at_least_float32
 from lightning_gen.models.autoencoder.vae import VAE
-from lightning_gen.randomness import fold
 from lightning_gen.types import NonNegativeInt, PositiveInt
 
 
@@ -58,12 +57,8 @@ class VampPrior(VAE):
     def on_fit_start(self) -> None:
         """Start the pseudo-inputs at training images."""
         super().on_fit_start()
-        data = getattr(self.trainer, "datamodule", None)
-        if self.iteration == 0 and data is not None:
-            generator = torch.Generator().manual_seed(fold(self.seed, "pseudo-inputs"))
-            split = data.splits[0]
-            rows = torch.randint(data.size(split), self.u.shape[:1], generator=generator)
-            images = data.real(split, rows, device=self.device).image
+        images = self.first_images(len(self.u))
+        if images is not None:
             self.u.data.copy_((0.9 * images).atanh())
 
     def components(self) -> tuple[Tensor, Tensor]:

@@ -70,11 +70,10 @@ class VQVAE(AutoencoderModule):
     def on_fit_start(self) -> None:
         """Begin the codebook at what the encoder makes of training images."""
         super().on_fit_start()
-        data: Any = getattr(self.trainer, "datamodule", None)
-        if self.iteration == 0 and data is not None:
-            few = torch.arange(min(256, data.size("train")))
-            x = data.real("train", few, self.device).image
-            self.codebook.start(self.encoder(x), torch.Generator().manual_seed(self.seed))
+        images = self.first_images(256)
+        if images is not None:
+            draws = torch.Generator().manual_seed(self.seed)
+            self.codebook.start(self.encoder(images), draws)
 
     def player_parameters(self, player: str) -> list[nn.Parameter]:
         """Parameters a player's optimiser moves."""

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from lightning_gen.densities import DensityModule
 from lightning_gen.functional.draws import drawn
 from lightning_gen.functional.pixels import unit_range
-from lightning_gen.models.density.density import DensityModule
 from lightning_gen.types import PositiveInt
 
 

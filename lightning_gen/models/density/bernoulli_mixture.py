@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
+from lightning_gen.densities import DensityModule
 from lightning_gen.functional.pixels import unit_range
-from lightning_gen.models.density.density import DensityModule
-from lightning_gen.randomness import fold
 from lightning_gen.types import PositiveInt
 
 
@@ -50,11 +49,10 @@ class BernoulliMixture(DensityModule):
     def on_fit_start(self) -> None:
         """Start the kinds at images of the training split."""
         super().on_fit_start()
-        data = getattr(self.trainer, "datamodule", None)
-        if self.iteration == 0 and data is not None:
-            draws = torch.Generator().manual_seed(fold(self.seed, "kinds"))
-            rows = torch.randperm(data.size(data.splits[0]), generator=draws)[: len(self.weights)]
-            self.start_from(data.real(data.splits[0], rows).image, data.mean())
+        K = len(self.weights)
+        images = self.first_images(max(K, 1000))
+        if images is not None:
+            self.start_from(images[:K], images.mean(0))
 
     def start_from(self, images: Tensor, mean: Tensor) -> None:
         """Put the kinds a quarter of the way from the mean to images (K, C, H, W)."""

@@ -9,16 +9,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lightning_gen.core import ImageBatch
-from lightning_gen.functional.dequantise import dequantise, quantise
-from lightning_gen.functional.draws import drawn
-from lightning_gen.models.density.density import DensityModule
-from lightning_gen.networks.modes import evaluating
-from lightning_gen.randomness import fold
+from lightning_gen.densities import ContinuousDensityModule
 from lightning_gen.types import PositiveFloat, PositiveInt
 
 
-class GaussianMixture(DensityModule):
+class GaussianMixture(ContinuousDensityModule):
     r"""A point, or a dequantised image in [0, 1], is of one of K Gaussians.
 
     .. math:: \log p(x) = \log \sum_k \pi_k \mathcal{N}(x; \mu_k, \Sigma_k), \qquad
@@ -43,8 +38,6 @@ class GaussianMixture(DensityModule):
 
     KINDS: ClassVar[dict[str, bool]] = {"full": True, "diagonal": False}
 
-    likelihood_space = "unit"
-
     def __init__(
         self,
         *,
@@ -55,13 +48,9 @@ class GaussianMixture(DensityModule):
         init_std: PositiveFloat = 0.3,
         **family: Any,
     ) -> None:
-        super().__init__(**family)
+        super().__init__(channels=channels, resolution=resolution, **family)
         if covariance not in self.KINDS:
             raise ValueError(f"covariance must be full or diagonal, got {covariance!r}")
-        side = resolution or 1
-        self.shape = (channels, side, side) if channels else (2,)
-        if channels is None:
-            self.likelihood_space = "points"
         d, full = math.prod(self.shape), self.KINDS[covariance]
         self.weights = nn.Parameter(torch.zeros(components))
         self.means = nn.Parameter(torch.randn(components, d))
@@ -71,16 +60,10 @@ class GaussianMixture(DensityModule):
     def on_fit_start(self) -> None:
         """Start the means at samples of the training split."""
         super().on_fit_start()
-        data = getattr(self.trainer, "datamodule", None)
-        if self.iteration == 0 and data is not None:
-            draws = torch.Generator().manual_seed(fold(self.seed, "kinds"))
-            rows = torch.randperm(data.size(data.splits[0]), generator=draws)[: len(self.weights)]
-            x = data.real(data.splits[0], rows).image
-            self.means.data.copy_(self.continuous(x, torch.full_like(x, 0.5)).flatten(1))
-
-    def continuous(self, x: Tensor, u: Tensor) -> Tensor:
-        """Points as they are, images with noise u in [0, 1)."""
-        return x if self.likelihood_space in {"points"} else dequantise(x, u)
+        x = self.first_images(len(self.weights))
+        if x is not None:
+            half = torch.full_like(x, 0.5)
+            self.means.data.copy_(self.continuous(x, half).flatten(1))
 
     def whitened(self, y: Tensor) -> Tensor:
         """Offsets (N, K, d) from each mean, times A."""
@@ -95,22 +78,6 @@ class GaussianMixture(DensityModule):
         log_det = self.log_diagonal.sum(1) - x[0].numel() / 2 * math.log(2 * math.pi)
         normal = log_det - self.whitened(x).square().sum(2) / 2
         return (normal + self.weights.log_softmax(0)).logsumexp(1)
-
-    def training_step(self, batch: ImageBatch, batch_idx: int) -> None:
-        """Descend on the mean negative log-likelihood, with noise anew."""
-        y = self.continuous(batch.image, self.rand(*batch.image.shape))
-        with self.descending("model") as descend:
-            for (part,) in self.micro(y):
-                descend(-self.log_prob(part).mean())
-
-    @torch.no_grad()
-    def log_likelihood(
-        self, x: Tensor, *, samples: int | None = None, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Log density (N,); of images [-1, 1], with noise that the generator draws."""
-        u = drawn("rand", x.shape, x.device, generator)
-        with evaluating(self):
-            return self.log_prob(self.continuous(x, u))
 
     @torch.no_grad()
     def sample(
@@ -130,4 +97,4 @@ class GaussianMixture(DensityModule):
         for k in kind.unique():
             of = kind == k
             y[of] = self.means[k] + torch.linalg.solve_triangular(A[k], z[of].T, upper=False).T
-        return y if self.likelihood_space in {"points"} else quantise(y).view(n, *self.shape)
+        return self.discrete(y).view(n, *self.shape)

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.densities import DensityModule
 from lightning_gen.functional.pixels import unit_range
-from lightning_gen.models.density.density import DensityModule
 from lightning_gen.types import PositiveFloat, PositiveInt
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
+from lightning_gen.densities import DensityModule
 from lightning_gen.functional.pixels import unit_range
-from lightning_gen.models.density.density import DensityModule
 from lightning_gen.types import PositiveInt
 
 

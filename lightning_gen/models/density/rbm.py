@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
 from lightning_gen.core import ImageBatch
+from lightning_gen.densities import DensityModule
 from lightning_gen.functional.ais import LogPartition, ais_log_partition, ais_temperatures
 from lightning_gen.functional.pixels import unit_range
-from lightning_gen.models.density.density import DensityModule
 from lightning_gen.networks.boltzmann import BoltzmannMachine
 from lightning_gen.types import NonNegativeInt, PositiveInt
 
