@@ -78,6 +78,8 @@ SCORES: Mapping[str, tuple[str, ...]] = {
     "adaptation": ("source_only_accuracy", "adapted_accuracy", "target_accuracy"),
     "likelihood": ("nll",),
     "bits": ("bits_per_dim",),
+    "tokens": ("nats_per_token", "perplexity"),
+    "text": ("bits_per_byte",),
     "active_units": ("active_units",),
     "reconstruction": ("reconstruction_error", "reconstruction_psnr"),
     "denoising": ("denoising_psnr", "noisy_psnr"),
@@ -85,18 +87,33 @@ SCORES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def measure(plan: Mapping[str, tuple[Protocol, Measure]]) -> Evaluation:
+def how_drawn(model: Any) -> dict[str, Any]:
+    """How a model draws its samples, for the protocol: its settings, and ``nfe`` where it says it.
+
+    Args:
+        model: Its ``sampling`` names the settings; ``nfe`` is the number of times that its network
+            is evaluated for a sample.
+    """
+    names = (*getattr(model, "sampling", ()), *(("nfe",) if hasattr(model, "nfe") else ()))
+    return {name: getattr(model, name) for name in names}
+
+
+def measure(
+    plan: Mapping[str, tuple[Protocol, Measure]], drawn: Mapping[str, Any] | None = None
+) -> Evaluation:
     """Compute metrics; a refused one becomes scores without values, whose note says why.
 
     Args:
         plan: For each metric its protocol, and what gives its values: its scores by name, their
             half-widths as ``<name>_ci``, remarks by score as ``notes``, images to look at by name
             as ``pictures``, and anything else for the watchdog.
+        drawn: How samples are drawn, which is added to the options of all protocols.
     """
     scores: list[Score] = []
     extras: Measured = {}
     pictures: Measured = {}
     for metric, (protocol, compute) in plan.items():
+        protocol = replace(protocol, options={**protocol.options, **(drawn or {})})
         try:
             values, note = compute(), None
         except MetricError as error:
@@ -277,9 +294,11 @@ class FeatureEvaluator:
                 fake = self._fake(network, model, data, protocol.n_fake, team, shown)
         except MetricError as error:
             refused = refusing(error)
-            return measure({m.name: (m.protocol(subject), refused) for m in self.metrics})
+            plan = {m.name: (m.protocol(subject), refused) for m in self.metrics}
+            return measure(plan, how_drawn(model))
         return measure(
-            {m.name: (m.protocol(subject), partial(m.compute, real, fake)) for m in self.metrics}
+            {m.name: (m.protocol(subject), partial(m.compute, real, fake)) for m in self.metrics},
+            how_drawn(model),
         )
 
     def block(self, model: Any, data: Any, j: int) -> Tensor:
@@ -409,13 +428,14 @@ class SampleEvaluator(ABC):
         try:
             truth = self.truth(data, protocol.split, model.device)
         except MetricError as error:
-            return measure({self.metric: (protocol, refusing(error))})
+            return measure({self.metric: (protocol, refusing(error))}, how_drawn(model))
         title = "generated samples" if shown else None
         with sampling(model, weights):
             (x,) = Team(gather, rank, world).collect(
                 protocol.n_fake, lambda j: (draw(model, data, self.seed, j),), title
             )
-        return measure({self.metric: (protocol, partial(self.values, x, truth, shown))})
+        plan = {self.metric: (protocol, partial(self.values, x, truth, shown))}
+        return measure(plan, how_drawn(model))
 
 
 class MixtureEvaluator(SampleEvaluator):

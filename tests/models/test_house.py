@@ -14,6 +14,10 @@ FAMILY_BASES = {
     "image_pool",
     "autoencoding",
     "gaussian_prior",
+    "flow",
+    "autoregressive",
+    "language",
+    "diffusion",
 }
 PAPERS = sorted(p for p in PACKAGE.glob("models/*/*.py") if p.stem not in FAMILY_BASES)
 FILES = sorted(PACKAGE.rglob("*.py"))

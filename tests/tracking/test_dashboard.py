@@ -19,9 +19,9 @@ from lightning_gen.config.paths import group_files
 from lightning_gen.errors import OutputError
 from lightning_gen.runs.run import Run
 from lightning_gen.tracking.dashboard import describe, publish, specification, write
-from lightning_gen.tracking.panels import EVALUATORS, SCORES, SECTIONS, paper_key
+from lightning_gen.tracking.panels import EVALUATORS, SCORES, SECTIONS, facts, paper_key
 from lightning_gen.tracking.wandb_process import Writer
-from tests.suited import data_of
+from tests.suited import data_of, words_of
 from tests.system.harness import only_run, tiny, train
 
 MODELS = [name for name in group_files("model") if not name.startswith("_")]
@@ -120,7 +120,17 @@ def names_in(panel, logged, pictures):
     return named & logged
 
 
-@pytest.mark.parametrize("kind", [*MODELS, "ring", "parzen"])
+def kinds():
+    """One model of each set of panels, and the others as slow."""
+    needed = {word for section in SECTIONS.values() for p in section for word in p.needs.split()}
+    seen = set()
+    for model in MODELS:
+        of = frozenset(facts(check_overrides([f"model={model}", *words_of(model)])) & needed)
+        yield pytest.param(model, marks=[pytest.mark.slow] if of in seen else [])
+        seen.add(of)
+
+
+@pytest.mark.parametrize("kind", [*kinds(), "ring", "parzen"])
 def test_no_panel_is_empty_and_nothing_is_forgotten(kind, trained):
     path, config = trained(kind)
     logged, pictures = names_of(path)
