@@ -36,7 +36,7 @@ check: setup
 	$(BIN)/mypy
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow" --durations=25
 
 test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow

@@ -66,7 +66,8 @@ class GenerativeModule(pl.LightningModule):
     measured: ClassVar[tuple[str, ...]] = ()
     """What is measured of real images beside any samples: "likelihood", "reconstruction"."""
     takes: ClassVar[str] = "images"
-    """What a batch has to be: "images", "pairs" of two domains, or "paired" images of them."""
+    """What a batch has to be: "images", "pairs" of two domains, or "paired" images of them,
+    "captions" beside images, or "text": windows of tokens (N, T) in place of images."""
     sampling: ClassVar[tuple[str, ...]] = ()
     """Names of attributes that say how samples are drawn, e.g. the number of steps: they may be
     changed after training, and are part of the protocol of every score of samples."""

@@ -1,4 +1,4 @@
-"""Write experiments/RESULTS.md and the README's tables from the result files; nothing is typed.
+"""Write RESULTS.md, GALLERY.md and the README's tables from the result files; nothing is typed.
 
 Usage: python scripts/readme.py [--check]
 """
@@ -61,56 +61,78 @@ def _mixture(name: str) -> str:
     return f"| `{name}` | {images} | {len(seeds)} | {' | '.join(cells)} | {minutes:.1f} |"
 
 
-def gallery(columns: int = 5) -> str:
-    """Show what every model draws of digits, with its Frechet distance."""
-    cells = []
-    digits = set(RESULTS.glob("*_mnist.png")) - set(RESULTS.glob("*stacked*"))
-    for picture in sorted(digits - set(of_family("translation")) - set(coded())):
-        seed = read(picture.with_suffix(".json")).seeds[0]
-        fid = next((s["value"] for s in seed.scores if s["metric"] in {"fid"}), None)
-        text = f"{picture.stem.removesuffix('_mnist')}<br>{_cost(seed.images_seen, seed.minutes)}"
-        text += "" if fid is None else f"<br>FID-mnist {fid:.3g}"
-        image = f'<img src="experiments/results/{picture.name}" width="150" alt="{picture.stem}">'
-        cells.append(f"<td align=center>{image}<br>{text}</td>")
-    return _table(cells, columns)
+FEATURED = (
+    *("dcgan_mnist", "r3gan_mnist", "infogan_mnist", "stylegan2_mnist", "dcgan_stacked_mnist"),
+    *("pix2pix_sketch", "cycada_digits", "gan_cls_captions", "rbm_mnist", "deep_mnist"),
+    *("vae_mnist", "glow_mnist", "gated_pixelcnn_mnist", "ddpm_mnist", "flow_matching_mnist"),
+)
 
 
-def of_family(*families: str) -> list[Path]:
-    """Pictures of the recipes whose models are of some families; captions are translated too."""
-    folders = (ROOT / "lightning_gen" / "models" / family for family in families)
-    chosen = {file.stem for folder in folders for file in folder.glob("*.py")}
-    chosen |= {"gan_cls"} if "translation" in families else set()
-    recipes = (ROOT / "experiments").glob("*.yaml")
-    models = {file.stem: re.search(r"override /model: (\w+)", file.read_text()) for file in recipes}
-    names = sorted(name for name, model in models.items() if model and model[1] in chosen)
-    return [p for name in names if (p := RESULTS / f"{name}.png").exists()]
+def gallery() -> str:
+    """Show what some recipes draw; GALLERY.md shows all."""
+    return shown([p for name in FEATURED if (p := RESULTS / f"{name}.png").exists()], 5)
 
 
-def coded() -> list[Path]:
-    """Pictures of the recipes whose models have a density or a code."""
-    return of_family("density", "autoencoder")
+def models() -> str:
+    """Name the models of each family."""
+    yamls = {p.stem for p in (ROOT / "conf" / "model").glob("[!_]*.yaml")}
+    lines = ["| family | models |", "| --- | --- |"]
+    for folder in sorted(p for p in (ROOT / "lightning_gen" / "models").iterdir() if p.is_dir()):
+        names = sorted(yamls & {p.stem for p in folder.glob("*.py")})
+        if names:
+            lines.append(f"| {folder.name} | {', '.join(names)} |")
+    return "\n".join(lines)
+
+
+def by_family() -> dict[str, list[Path]]:
+    """Pictures of all recipes, by the family of their models."""
+    folders = sorted(p for p in (ROOT / "lightning_gen" / "models").iterdir() if p.is_dir())
+    family = {file.stem: folder.name for folder in folders for file in folder.glob("*.py")}
+    found: dict[str, list[Path]] = {folder.name: [] for folder in folders}
+    for recipe in sorted((ROOT / "experiments").glob("*.yaml")):
+        model = re.search(r"override /model: (\w+)", recipe.read_text())
+        picture = RESULTS / f"{recipe.stem}.png"
+        if model and picture.exists():
+            found[family[model[1]]].append(picture)
+    return {name: pictures for name, pictures in found.items() if pictures}
+
+
+def page() -> str:
+    """Everything that was drawn, for GALLERY.md."""
+    lines = ["# What the recipes draw", "", "Made by `python scripts/readme.py`; by family."]
+    for name, pictures in by_family().items():
+        lines += ["", f"## {name}", "", shown(pictures, 5, folder="results")]
+    return "\n".join(lines) + "\n"
 
 
 SHOWN = {
     "psnr": "PSNR {:.1f} dB",
     "adapted_accuracy": "accuracy {:.1%}",
     "nll": "{:.1f} nats",
+    "bits_per_byte": "{:.2f} bits/byte",
     "denoising_psnr": "denoised to {:.1f} dB",
     "fid": "FID-mnist {:.3g}",
     "reconstruction_error": "error {:.2f}",
 }
 
 
-def shown(pictures: list[Path], columns: int) -> str:
-    """Show pictures of recipes, each with its cost and the first of its scores that says most."""
+def shown(pictures: list[Path], columns: int, folder: str = "experiments/results") -> str:
+    """Show pictures of recipes, each with its cost and the first of its scores that says most.
+
+    Args:
+        pictures: Which.
+        columns: How many in a row.
+        folder: Of the pictures, seen from the page.
+    """
     cells = []
     for picture in pictures:
         seed = read(picture.with_suffix(".json")).seeds[0]
-        values = {s["metric"]: s["value"] for s in reversed(seed.scores)}
+        of_most = sorted(reversed(seed.scores), key=lambda s: s["protocol"]["n_fake"])
+        values = {s["metric"]: s["value"] for s in of_most}
         text = f"{picture.stem}<br>{_cost(seed.images_seen, seed.minutes)}"
         known = [form.format(values[m]) for m, form in SHOWN.items() if values.get(m) is not None]
         text += "".join(f"<br>{score}" for score in known[:1])
-        image = f'<img src="experiments/results/{picture.name}" width="190" alt="{picture.stem}">'
+        image = f'<img src="{folder}/{picture.name}" width="150" alt="{picture.stem}">'
         cells.append(f"<td align=center valign=top>{image}<br>{text}</td>")
     return _table(cells, columns)
 
@@ -219,9 +241,8 @@ def speed() -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "demo": lambda: scores("dcgan_mnist"),
+    "models": models,
     "gallery": gallery,
-    "translations": lambda: shown(of_family("translation"), 4),
-    "codes": lambda: shown(coded(), 5),
     "adaptation": adaptation,
     "mixtures": mixtures,
     "difference": difference,
@@ -243,10 +264,11 @@ def render(text: str) -> str:
 
 
 if __name__ == "__main__":
-    readme, page = ROOT / "README.md", ROOT / "experiments" / "RESULTS.md"
+    readme = ROOT / "README.md"
     pages = {
         readme: render(readme.read_text(encoding="utf-8")),
-        page: markdown(judge_all(RESULTS)),
+        ROOT / "experiments" / "RESULTS.md": markdown(judge_all(RESULTS)),
+        ROOT / "experiments" / "GALLERY.md": page(),
     }
     for path, text in pages.items():
         if "--check" not in sys.argv:

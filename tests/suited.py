@@ -9,16 +9,26 @@ from lightning_gen.config.signature import read
 
 CONF = Path(__file__).parents[1] / "conf" / "model"
 MODELS = sorted(p.stem for p in CONF.glob("[!_]*.yaml"))
-SETS = {"images": "mnist", "captions": "captions", "pairs": "digits", "paired": "grey"}
+SETS = {
+    "images": "mnist",
+    "captions": "captions",
+    "pairs": "digits",
+    "paired": "grey",
+    "text": "text",
+}
 SPECIAL = dict.fromkeys(["srresnet", "srgan", "esrgan"], "downsample")
 SPECIAL["stargan"] = "coloured_mnist"
 WORDS = {
     "captions": ["data.n_train=500", "data.n_test=500", "data.n_unseen=50"],
+    "text": ["data.length=16", "data.stride=null"],
     "coloured_mnist": ["data.hue=random", "data.num_hues=3", "metrics=stargan_coloured_mnist"],
     "srgan": ["model.content=mse"],
     "esrgan": ["model.content=mse"],
     "cut": ["model.nce_layers=[0,1,2]"],
 }
+
+SLOW = ["pixelcnn", "gated_pixelcnn", "pixelcnn_pp", "image_gpt"]  # drawn pixel by pixel
+WORDS |= dict.fromkeys(SLOW, ["data.resolution=14"])
 
 
 @cache
@@ -38,4 +48,4 @@ def words_of(model):
 
 def translates(model):
     """Whether what is measured of a model are its translations."""
-    return data_of(model) not in {"mnist", "captions"}
+    return data_of(model) not in {"mnist", "captions", "text"}

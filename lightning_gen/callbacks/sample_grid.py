@@ -10,9 +10,12 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from lightning_gen.callbacks.base import RunCallback
+from lightning_gen.callbacks.pages import page, written
 from lightning_gen.callbacks.reconstructions import reconstruction_rows
 from lightning_gen.callbacks.translation_rows import alike, translation_rows
+from lightning_gen.errors import OutputError
 from lightning_gen.randomness import fold
+from lightning_gen.runs import atomic
 from lightning_gen.types import PositiveInt
 
 SEED = fold("sample grid")
@@ -91,7 +94,8 @@ class SampleGrid(RunCallback):
     """Write a grid of samples before the first step, each time so many images passed, and last.
 
     The latents are the same in all runs and at all steps, whatever their seeds. The real images are
-    drawn once beside them. Two-dimensional mixtures give 2500 points over the true centres. Models
+    drawn once beside them. Two-dimensional mixtures give 2500 points over the true centres, models
+    of text a row of texts, as a picture and as a file. Models
     that translate show what becomes of test images: input, output, cycle, target in a row; those
     that reconstruct show test images over what becomes of them. The run says and counts what could
     not be written; training goes on.
@@ -113,10 +117,10 @@ class SampleGrid(RunCallback):
         """Draw the real images and the first samples of a run."""
         if pl_module.iteration == 0 and self.run is not None and trainer.is_global_zero:
             data = trainer.datamodule  # type: ignore[attr-defined]
-            n = self.n if len(data.shape) == 3 else POINTS
+            n = self.count(data)
             splits = data.splits[: 1 + ("pairs" in data.gives)]
             count = min([n // len(splits), *map(data.size, splits)])
-            real = [data.real(split, torch.arange(count)).image for split in splits]
+            real = [data.real(split, self.rows(data, split, count)).image for split in splits]
             shown = real[0] if len(real) == 1 else alike(real).flatten(0, 1)
             self.write(trainer, pl_module, "real", shown)
             self.sample(trainer, pl_module)
@@ -154,8 +158,19 @@ class SampleGrid(RunCallback):
                 samples = class_grid(module, labels, columns, SEED)
             else:
                 generator = torch.Generator().manual_seed(SEED)
-                samples = module.sample(self.n if is_image else POINTS, generator=generator)
+                samples = module.sample(self.count(data), generator=generator)
             self.write(trainer, module, "samples", samples)
+
+    def count(self, data: Any) -> int:
+        """How many samples are drawn: a grid of images, a row of texts, or a cloud of points."""
+        if "text" in data.gives:
+            return self.columns
+        return self.n if len(data.shape) == 3 else POINTS
+
+    def rows(self, data: Any, split: str, count: int) -> Tensor:
+        """Which real samples are shown: the first, but of a text some from everywhere in it."""
+        apart = data.size(split) // count if "text" in data.gives else 1
+        return torch.arange(count) * apart
 
     def write(
         self,
@@ -165,7 +180,17 @@ class SampleGrid(RunCallback):
         samples: Tensor,
         columns: int | None = None,
     ) -> None:
-        """Hand a picture to the run."""
+        """Hand a picture to the run, of texts with a file beside it that can be read."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if "text" in data.gives:
+            texts = data.texts(samples)
+            path = self.run.picture(key, page(texts), module.iteration, module.images_seen)
+            try:
+                if path is not None:
+                    atomic.write(path.with_suffix(".txt"), written(texts).encode())
+            except OutputError as error:
+                self.say(trainer, f"texts were not saved, training goes on: {error.what}")
+            return
         mixture = trainer.datamodule.mixture  # type: ignore[attr-defined]
         image = draw(samples, columns or self.columns, None if mixture is None else mixture[0])
         self.run.picture(key, image, module.iteration, module.images_seen)

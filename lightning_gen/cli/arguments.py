@@ -9,6 +9,9 @@ from rapidfuzz import process
 
 from lightning_gen.errors import ConfigError
 
+Settings = dict[str, str]
+"""Of a parameter ``model: Settings | None``, what the words ``model.NAME=VALUE`` say."""
+
 
 def bind(function: Callable[..., Any], argv: list[str]) -> dict[str, Any]:
     """Turn ``key=value`` words into keyword arguments of a function.
@@ -28,6 +31,9 @@ def bind(function: Callable[..., Any], argv: list[str]) -> dict[str, Any]:
         >>> def f(n: int, name: str = "x"): ...
         >>> bind(f, ["n=3"])
         {'n': 3}
+        >>> def g(model: Settings | None = None): ...
+        >>> bind(g, ["model.steps=10"])
+        {'model': {'steps': '10'}}
     """
     parameters = {n.rstrip("_"): p for n, p in inspect.signature(function).parameters.items()}
     hints = get_type_hints(function, include_extras=True)
@@ -35,9 +41,15 @@ def bind(function: Callable[..., Any], argv: list[str]) -> dict[str, Any]:
     problems: list[str] = []
     for word in argv:
         key, equals, text = word.partition("=")
+        owner, _, setting = key.partition(".")
+        if equals and setting and hints.get(owner) == Settings | None:
+            bound.setdefault(owner, {})[setting] = text
+            continue
         if not equals or key not in parameters:
             near = process.extractOne(key, list(parameters), score_cutoff=50)
             hint = f"; did you mean '{near[0]}='?" if near else f"; known: {', '.join(parameters)}"
+            if Settings | None in hints.values():
+                hint += "; settings of a sampler are typed model.NAME=VALUE"
             problems.append(f"unknown argument '{word}'{hint}")
             continue
         value: Any = None if text in ("null", "none", "None") else text
@@ -66,6 +78,9 @@ def usage(function: Callable[..., Any]) -> str:
     words = []
     for p in inspect.signature(function).parameters.values():
         name = p.name.rstrip("_")
+        if p.annotation == Settings | None:
+            words.append(f"[{name}.NAME=...]")
+            continue
         words.append(f"{name}=..." if p.default is p.empty else f"[{name}={p.default}]")
     return " ".join(words)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from lightning_gen.cli.arguments import bind, wants_help
+from lightning_gen.cli.arguments import Settings, bind, wants_help
+from lightning_gen.cli.settings import set_sampling
 from lightning_gen.errors import ConfigError
 from lightning_gen.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from lightning_gen.runs.load import Opened
 
 TABLES = {"interpolation", "walk", "traversal", "mixing", "classes"}
-ENDINGS = {"grid": ".png", "npz": ".npz", "png": "", "gif": ".gif", "webp": ".webp"}
+ENDINGS = {"grid": ".png", "npz": ".npz", "png": "", "txt": ".txt", "gif": ".gif", "webp": ".webp"}
 FILMS: dict[str, dict[str, Any]] = {"gif": {}, "webp": {"lossless": True}}
 SIDE, MILLISECONDS = 128, 60  # of a film's frame, at least
 
@@ -34,9 +35,11 @@ def sample(
     steps: PositiveInt | None = None,
     seed: NonNegativeInt = 0,
     out: Path | None = None,
-    format: Literal["grid", "png", "npz", "gif", "webp"] = "grid",
+    format: Literal["grid", "png", "npz", "gif", "webp", "txt"] | None = None,
     labels: Labels = None,
     text: Texts = None,
+    prompt: str | None = None,
+    model: Settings | None = None,
     psi: NonNegativeFloat | None = None,
     limit: PositiveFloat | None = None,
     crossover: PositiveInt | None = None,
@@ -44,6 +47,9 @@ def sample(
     checkpoint: Literal["last", "best"] = "last",
 ) -> Path:
     """Draw samples, or show what latents mean, as one grid, as single pictures or as an array.
+
+    Settings of a model's sampler are changed by words such as model.steps=10 of a diffusion model,
+    or model.temperature=0.8 model.top_k=40 of a model of text.
 
     What else than samples there is depends on the model. Rows and samples count from zero:
 
@@ -56,7 +62,7 @@ def sample(
     Args:
         run: The run's folder.
         what: What to show.
-        n: How many samples (64), or how many rows (8, or all classes).
+        n: How many samples (64; 4 texts), or how many rows (8, or all classes).
         steps: Images in a row (10).
         seed: Seed of the latents; the first n of them are the same for every n and every run.
         out: File to write, or folder for format=png; by default named after what is shown.
@@ -66,6 +72,8 @@ def sample(
         labels: Comma-separated labels of a conditional model, repeated over the samples or the
             rows; a walk has one.
         text: The same of a model of captions: text="two red sevens,one green three".
+        prompt: What a model of text goes on from.
+        model: Settings of the sampler by name, see above.
         psi: Truncation of StyleGAN2: 1 changes nothing, 0 shows the mean alone.
         limit: The continuous codes of a traversal run from -limit to limit (1).
         crossover: How many layers of a mix are coarse (half of them).
@@ -79,7 +87,7 @@ def sample(
         "steps": (steps, TABLES),
         "limit": (limit, {"traversal"}),
         "crossover": (crossover, {"mixing"}),
-        f"format={format}": (FILMS.get(format), {"walk"}),
+        f"format={format}": (FILMS.get(format or ""), {"walk"}),
     }
     for key, (value, shown) in only.items():
         if value is not None and what not in shown:
@@ -92,13 +100,19 @@ def sample(
     from lightning_gen.runs.load import load_run
 
     opened = load_run(run, checkpoint=checkpoint)
-    model, mixture = opened.model, opened.data.mixture
+    network, mixture = opened.model, opened.data.mixture
     _check(opened, what, labels, text, psi, crossover)
-    cycle = _cycle(opened.data, labels, text, n or 64)
+    is_text = _check_text(opened, prompt, format)
+    set_sampling(network, model)
+    format = format or ("txt" if is_text else "grid")
     path = out or Path(what + ENDINGS[format])
-    with nullcontext() if weights == "ema" else model.raw_weights():
+    with nullcontext() if weights == "ema" else network.raw_weights():
+        if is_text:
+            _write_texts(path, format, opened, _texts(opened, prompt, n or 4, seed))
+            return path
+        cycle = _cycle(opened.data, labels, text, n or 64)
         if what not in TABLES:
-            samples, asked = _samples(model, n or 64, seed, cycle, psi)
+            samples, asked = _samples(network, n or 64, seed, cycle, psi)
             centres = None if mixture is None else mixture[0]
             _write(path, format, samples, {"labels": asked}, lambda: draw(samples, centres=centres))
             return path
@@ -106,13 +120,13 @@ def sample(
             rows=n or {"classes": len(cycle)}.get(what, 8),
             columns=steps or 10,
             seed=seed,
-            labels=cycle if model.requires_labels else None,
+            labels=cycle if network.requires_labels else None,
             psi=psi,
             limit=limit or 1.0,
             crossover=crossover,
         )
-        with aside(seed, model.device):
-            table = TOOLS[what].table(model, plan)
+        with aside(seed, network.device):
+            table = TOOLS[what].table(network, plan)
     arrays = {**table.arrays, "row": table.row, "column": table.column}
     _write(path, format, table.images, arrays, table.picture)
     return path
@@ -142,7 +156,7 @@ def _check(
     is_image, name = len(opened.data.shape) == 3, type(model).__name__
     known = ["samples", *(key for key, tool in TOOLS.items() if is_image and tool.suits(model))]
     if what not in known:
-        lacks = f"{name} has {TOOLS[what].lacks}" if is_image else "the samples are points"
+        lacks = f"{name} has {TOOLS[what].lacks}" if is_image else "the samples are no images"
         raise ConfigError(
             f"{lacks}; this run's model has what={', '.join(known)}",
             where=f"what={what}",
@@ -157,6 +171,48 @@ def _check(
         raise ConfigError("a walk keeps to one class", where="labels", fix=f"labels={labels[0]}")
     if text is not None and len(text) > 1 and what in {"walk"}:
         raise ConfigError("a walk keeps to one caption", where="text", fix=f'text="{text[0]}"')
+
+
+def _check_text(opened: "Opened", prompt: str | None, format: str | None) -> bool:
+    """Whether the samples are texts; refuse what only texts have, or what they have not."""
+    is_text = "text" in opened.data.gives
+    if prompt is not None and not is_text:
+        raise ConfigError("the run's model is not of text", where="prompt", fix="leave it out")
+    if format in {"txt"} and not is_text:
+        raise ConfigError("the samples are no texts", where="format=txt", fix="format=grid")
+    if format not in {None, "txt", "grid", "npz"} and is_text:
+        raise ConfigError("texts are no such pictures", where=f"format={format}", fix="format=txt")
+    return is_text
+
+
+def _texts(opened: "Opened", prompt: str | None, n: int, seed: int) -> "Tensor":
+    """Draw n texts, tokens (n, t), on the CPU, the prompt among them."""
+    import torch
+
+    from lightning_gen.callbacks.latent_pictures import BLOCK, block_seed
+
+    given, blocks = opened.data.ids(prompt or ""), []
+    for start in range(0, n, BLOCK):
+        generator = torch.Generator().manual_seed(block_seed(seed, start // BLOCK))
+        blocks.append(opened.model.continue_from(given, BLOCK, generator=generator))
+    return torch.cat(blocks)[:n].cpu()
+
+
+def _write_texts(path: Path, format: str, opened: "Opened", tokens: "Tensor") -> None:
+    """Write texts in one of their formats."""
+    import numpy as np
+
+    from lightning_gen.callbacks.pages import page, written
+    from lightning_gen.runs import atomic
+
+    texts, buffer = opened.data.texts(tokens), io.BytesIO()
+    if format in {"npz"}:
+        np.savez_compressed(buffer, tokens=tokens.numpy())
+    elif format in {"grid"}:
+        page(texts).save(buffer, "PNG")
+    else:
+        buffer.write(written(texts).encode())
+    atomic.write(path, buffer.getvalue())
 
 
 def _cycle(data: Any, labels: list[int] | None, text: list[str] | None, n: int) -> "Tensor":
@@ -255,5 +311,8 @@ def main(argv: list[str]) -> int:
     """
     if wants_help(sample, "sample", argv):
         return 0
-    print(sample(**bind(sample, argv)))
+    path = sample(**bind(sample, argv))
+    if path.suffix in {".txt"}:
+        print(path.read_text("utf-8"), end="")
+    print(path)
     return 0

@@ -68,6 +68,7 @@ OTHER_DATA = {
     "pairs": "data=digits",
     "paired": "data=grey",
     "captions": "data=captions",
+    "text": "data=text",
 }
 
 
@@ -84,7 +85,17 @@ def batches_fit(config: Config) -> Iterator[Problem]:
             "model",
             f"learns from {takes}, and the data {name!r} give {' and '.join(gives)}",
             remedy=f"{OTHER_DATA[takes]}, or another model (lightning-gen list models)",
+            explains=tuple(_unknown(get(config, "model", Mapping) or {}, "model")),
         )
+
+
+def _unknown(node: Mapping[str, Any], key: str) -> Iterator[str]:
+    """Keys of sizes that the data should have told, and have not."""
+    for name, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _unknown(value, f"{key}.{name}")
+        elif value is None and name in {"channels", "resolution", "length", "tokens"}:
+            yield f"{key}.{name}"
 
 
 def domains_agree(config: Config) -> Iterator[Problem]:
@@ -187,6 +198,9 @@ def no_sharding(config: Config) -> Iterator[Problem]:
 
 def shapes_agree(config: Config) -> Iterator[Problem]:
     """Networks of images and data of images go together, and so do those of points."""
+    source = signature(config, "data")
+    if source is not None and "text" in source.facts.get("gives", ()):
+        return  # said by batches_fit
     points = "resolution" in (get(config, "data", Mapping) or {"resolution"}) and (
         get(config, "data.resolution") is None
     )

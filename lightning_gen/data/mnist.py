@@ -62,7 +62,7 @@ class _Unavailable(Exception):
     """A source does not have the files; the next one may."""
 
 
-SIDES = (28, 32, 64)  # to which digits are scaled
+SIDES = (14, 28, 32, 64)  # to which digits are scaled
 
 
 class MNIST(DataModule):
@@ -82,7 +82,7 @@ class MNIST(DataModule):
         batch_size: Images of a minibatch over all devices.
         name: Name of the data set and of its folder.
         channels: 1.
-        resolution: 28 pixels, or 32 or 64, to which the digits are scaled once, when they are
+        resolution: 28 pixels, or 14, 32 or 64, to which the digits are scaled once, when they are
             prepared.
         num_classes: 10.
         valid: Hold out the last so many training images as split "valid"; papers that report
@@ -103,7 +103,7 @@ class MNIST(DataModule):
         batch_size: PositiveInt,
         name: str = "mnist",
         channels: Literal[1] = 1,
-        resolution: Literal[28, 32, 64] = 28,
+        resolution: Literal[14, 28, 32, 64] = 28,
         num_classes: Literal[10] = 10,
         valid: NonNegativeInt = 0,
         flip: bool = False,

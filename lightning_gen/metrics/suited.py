@@ -18,7 +18,8 @@ class Suited:
     """An evaluator where the model has what it needs, and those of the model's methods.
 
     An autoencoder without a prior draws no samples: its reconstructions alone are scored. One with
-    a prior has scores of both kinds.
+    a prior has scores of both kinds. Its methods are tried on as many real images as there are
+    generated ones, so that an evaluation while it trains is not dearer than was asked for.
 
     Args:
         evaluator: What is asked for; its ``needs``, if any, names the method of a model that it is
@@ -42,7 +43,10 @@ class Suited:
         needs = getattr(self.evaluator, "needs", None)
         asked = [self.evaluator] if needs is None or hasattr(model, needs) else []
         kinds = {type(evaluator) for evaluator in asked}
-        asked += [METHODS[name]() for name in model.measured if METHODS[name] not in kinds]
+        limits = [n for n in (getattr(self.evaluator, "n_real", None), how.get("n_fake")) if n]
+        n_real = min(limits, default=None)
+        own = [METHODS[name] for name in model.measured if METHODS[name] not in kinds]
+        asked += [kind(n_real=n_real) for kind in own]
         if not asked:
             raise MetricError(
                 f"{type(model).__name__} has no {needs}",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, one_hot
 
+from lightning_gen.networks.pixelcnn import MaskedConv2d
 from lightning_gen.types import PositiveInt
 
 
@@ -150,34 +151,6 @@ class Codebook(nn.Module):
     def forward(self, k: Tensor) -> Tensor:
         """Vectors (N, embedding_dim, h, w) of words (N, h, w)."""
         return embedding(k, self.weight).permute(0, 3, 1, 2)
-
-
-class MaskedConv2d(nn.Conv2d):
-    """A convolution that sees only places before its own, row by row, and its own on request.
-
-    Args:
-        inputs: Channels in.
-        outputs: Channels out.
-        kernel: Side of the kernel, odd.
-        own: Whether it sees its own place (the papers' mask B) or not (mask A).
-
-    Example:
-        >>> MaskedConv2d(1, 1, 3, own=False).mask[0, 0].int().tolist()
-        [[1, 1, 1], [1, 0, 0], [0, 0, 0]]
-    """
-
-    mask: Tensor
-
-    def __init__(
-        self, inputs: PositiveInt, outputs: PositiveInt, kernel: PositiveInt, *, own: bool
-    ) -> None:
-        super().__init__(inputs, outputs, kernel, padding=kernel // 2)
-        places = torch.arange(kernel**2).view(1, 1, kernel, kernel)
-        self.register_buffer("mask", places < kernel**2 // 2 + own, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, inputs, H, W) to (N, outputs, H, W)."""
-        return self._conv_forward(x, self.weight * self.mask, self.bias)
 
 
 class GridPrior(nn.Module):

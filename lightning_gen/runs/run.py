@@ -375,6 +375,7 @@ class Run:
             if row["iteration"] > iteration:
                 with atomic.output_errors(path):
                     path.unlink()
+                    path.with_suffix(".txt").unlink(missing_ok=True)  # of a picture of text
         self._now = (iteration, last["images_seen"] if last else 0)
         self._write_status(self.status)
 

@@ -95,6 +95,9 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         Panel("share of classes as diverse as real", "^eval/diverse_.*$", "class_diversity"),
         Panel("negative log-likelihood in nats", "^eval/nll_.*$", "measured:likelihood"),
         Panel("bits per dimension", "^eval/bits_per_dim_.*$", "measured:bits"),
+        Panel("nats a token", "^eval/nats_per_token_.*$", "tokens"),
+        Panel("perplexity of a token", "^eval/perplexity_.*$", "tokens"),
+        Panel("bits a byte", "^eval/bits_per_byte_.*$", "text"),
         Panel("active units of the code", "^eval/active_units_.*$", "measured:units"),
         Panel(
             "squared error of reconstructions",
@@ -224,6 +227,7 @@ EVALUATORS = {
     "LikelihoodEvaluator": Measures(frozenset({"likelihood"}), {"split": "test"}),
     "ReconstructionEvaluator": Measures(frozenset({"reconstruction"}), {"extractor": "pixels"}),
     "ExPostEvaluator": Measures(FEATURE_METRICS),
+    "PerplexityEvaluator": Measures(frozenset({"tokens", "text"}), {"extractor": "tokens"}),
 }
 
 

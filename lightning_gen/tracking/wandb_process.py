@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 _BEST = {
-    "min": ("fid", "kid", "nll", "bits", "l1", "cycle", "reconstruction"),
+    "min": ("fid", "kid", "nll", "bits", "l1", "cycle", "reconstruction", "perplexity"),
     "max": ("is", "precision", "recall", "density", "coverage", "psnr", "ssim", "adapted"),
 }
 

@@ -214,7 +214,7 @@ def test_check_names_the_file(files):
 
 
 def test_wrong_facts_are_refused(tmp_path):
-    with pytest.raises(DataError, match=r"data.resolution is 30, not one of \(28, 32, 64\)"):
+    with pytest.raises(DataError, match=r"data.resolution is 30, not one of \(14, 28, 32, 64\)"):
         MNIST(str(tmp_path), str(tmp_path), batch_size=8, resolution=30)
     with pytest.raises(DataError, match=r"data.valid is 60000 of 60,000"):
         MNIST(str(tmp_path), str(tmp_path), batch_size=8, valid=60_000)

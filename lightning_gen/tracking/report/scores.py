@@ -21,7 +21,8 @@ BETTER = {
     "lower": {
         "fid", "kid", "class_kl", "class_js", "reverse_kl", "duplicate_rate", "ndb", "bin_js",
         "memorised", "code_error", "nearest_neighbour_error", "linear_probe_error", "nll",
-        "bits_per_dim", "l1", "cycle_l1", "reconstruction_error",
+        "bits_per_dim", "perplexity", "nats_per_token", "bits_per_byte", "l1", "cycle_l1",
+        "reconstruction_error",
     },
     "higher": {
         "inception_score", "precision", "recall", "density", "coverage", "modes", "high_quality",
