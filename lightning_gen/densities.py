@@ -98,6 +98,8 @@ class ContinuousDensityModule(DensityModule):
         shape: Of an image, (C, H, W), or of a point, (2,).
     """
 
+    likelihood_space: str = "unit"
+
     def __init__(
         self,
         *,

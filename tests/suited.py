@@ -28,7 +28,7 @@ WORDS = {
 }
 
 SLOW = ["pixelcnn", "gated_pixelcnn", "pixelcnn_pp", "image_gpt"]  # drawn pixel by pixel
-WORDS |= dict.fromkeys(SLOW, ["data.resolution=14"])
+WORDS |= {model: ["data.resolution=14"] for model in SLOW}
 
 
 @cache

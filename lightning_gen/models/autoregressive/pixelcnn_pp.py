@@ -33,6 +33,8 @@ class PixelCNNPP(PixelCNN):
         family: Arguments of :class:`PixelCNN`.
     """
 
+    likelihood_space: str = "bytes"
+
     def __init__(self, *, components: PositiveInt = 10, **family: Any) -> None:
         super().__init__(likelihood="categorical", **family)  # bytes
         self.conditional = LogisticMixturePixel(components)
