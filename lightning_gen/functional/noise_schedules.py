@@ -171,3 +171,31 @@ def preconditioning(sigma: Tensor, sigma_data: float, smallest: float = 0.0) -> 
     total, above = (sigma.square() + sigma_data**2).rsqrt(), sigma - smallest
     skip = sigma_data**2 / (above.square() + sigma_data**2)
     return Preconditioning(skip, above * sigma_data * total, total, sigma.log() / 4)
+
+
+def noise_beyond_normal(told: Tensor, x: Tensor, at: Levels) -> Tensor:
+    r"""The noise in x, of a network that tells only what it is beyond that in normal data.
+
+    .. math:: \hat\epsilon = \frac{\sigma_t}{s_t^2} x_t + \frac{\alpha_t}{s_t} F(x_t / s_t), \quad
+              s_t^2 = \alpha_t^2 + \sigma_t^2
+
+    The first term is :math:`E[\epsilon | x_t]` of standard normal data. Where all is noise it is
+    right whatever the network does, and there an error of :math:`\hat\epsilon` is divided by
+    :math:`\alpha_t`. Of variance-preserving paths F is the target v.
+
+    References:
+        Salimans, Ho, Progressive Distillation, 2022, arXiv:2202.00512, appendix D.
+        Karras et al., 2022, arXiv:2206.00364, section 5 (why a network should not tell all of it).
+
+    Args:
+        told: F (N, ...), of x divided by s.
+        x: The same shape.
+        at: Level of x, of shapes that broadcast.
+
+    Example:
+        >>> at = Levels(*torch.tensor([1.0, 0.6, 0.8]))
+        >>> noise_beyond_normal(torch.tensor(0.0), torch.tensor(2.0), at)
+        tensor(1.6000)
+    """
+    inverse = (at.alpha.square() + at.sigma.square()).rsqrt()
+    return at.sigma * inverse.square() * x + at.alpha * inverse * told

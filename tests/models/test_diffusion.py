@@ -256,11 +256,12 @@ def test_images_have_the_density_of_unit_pixels():
 
 
 class ExactScore(nn.Module):
-    """The noise expected in x_t of normal data, by the levels of a ScoreSDE."""
+    """What a ScoreSDE's network should tell of x_t / s of normal data, by its levels."""
 
     def forward(self, x, t, labels=None):
         _, alpha, sigma = self.levels(t).like(x)
-        return sigma * x * (alpha**2 + sigma**2).sqrt() / (alpha**2 * 0.25 + sigma**2)
+        s2 = alpha**2 + sigma**2
+        return sigma * s2 / alpha * (1 / (alpha**2 * 0.25 + sigma**2) - 1 / s2) * x
 
 
 @pytest.mark.parametrize("sde", ["vp", "ve"])

@@ -11,7 +11,7 @@ from torch.nn.functional import mse_loss
 
 from lightning_gen.core import ImageBatch
 from lightning_gen.functional.likelihoods import kl_standard_normal
-from lightning_gen.functional.noise_schedules import Levels, vp_levels
+from lightning_gen.functional.noise_schedules import Levels, noise_beyond_normal, vp_levels
 from lightning_gen.functional.precision import at_least_float32 as full
 from lightning_gen.functional.samplers import ancestral, ddim
 from lightning_gen.models.diffusion.diffusion import DiffusionModule
@@ -32,7 +32,8 @@ class LatentDiffusion(DiffusionModule):
         The autoencoder has neither the perceptual loss of the paper nor its discriminator. The
         variance of the codes is that of the first batch of the second phase, over all devices,
         about a mean of each channel. Norms are means over pixels or codes, and so is the
-        divergence. The time is continuous (the limit of the paper's T = 1000 linear steps).
+        divergence. The time is continuous (the limit of the paper's T = 1000 linear steps),
+        and the network tells what the noise is beyond that in normal data.
 
     References:
         Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models, 2021,
@@ -107,15 +108,16 @@ class LatentDiffusion(DiffusionModule):
 
     def loss(self, x: Tensor, t: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """The error of the noise that the network sees."""
-        x_t, _ = self.at(x, t, noise)
-        return mse_loss(full(self.denoiser(x_t, t, labels)), noise)
+        x_t, at = self.at(x, t, noise)
+        told = full(self.denoiser(x_t, t))
+        return mse_loss(noise_beyond_normal(told, x_t, at), noise)
 
     def denoise(
         self, network: nn.Module, x: Tensor, t: Tensor, labels: Tensor | None = None
     ) -> Tensor:
         """The codes expected of x (N, d, h, h)."""
-        _, alpha, sigma = self.levels(t).like(x)
-        return (x - sigma * full(network(x, t, labels))) / alpha
+        at = self.levels(t).like(x)
+        return (x - at.sigma * noise_beyond_normal(full(network(x, t)), x, at)) / at.alpha
 
     def draw(
         self, noise: Tensor, labels: Tensor | None, generator: torch.Generator | None

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.func import jvp
 from torch.nn.functional import mse_loss
 
+from lightning_gen.functional import noise_schedules as schedules
 from lightning_gen.functional.dequantise import dequantise
 from lightning_gen.functional.draws import drawn
-from lightning_gen.functional.noise_schedules import Levels, ve_levels, vp_levels
+from lightning_gen.functional.noise_schedules import Levels
 from lightning_gen.functional.ode_likelihood import ode_log_density
 from lightning_gen.functional.precision import at_least_float32 as full
 from lightning_gen.functional.samplers import (
@@ -38,8 +39,9 @@ class ScoreSDE(DiffusionModule):
     makes it explode (VE); the same marginals follow an ordinary equation, which gives densities.
 
     Note:
-        The norm is a mean over pixels, and pixels are in [-1, 1] under VE too; the network's input
-        is scaled to about unit variance. Likelihoods are of pixels with uniform noise.
+        The norm is a mean over pixels, and pixels are in [-1, 1] under VE too. The network sees
+        about unit variance, and tells only what the noise is beyond that in normal data: a short
+        training then does not have to learn it. Likelihoods are of pixels with uniform noise.
 
     References:
         Song et al., Score-Based Generative Modeling through Stochastic Differential Equations,
@@ -73,7 +75,7 @@ class ScoreSDE(DiffusionModule):
         **family: Any,
     ) -> None:
         super().__init__(**family)
-        self.levels_of = {"vp": vp_levels, "ve": ve_levels}[sde]
+        self.levels_of = {"vp": schedules.vp_levels, "ve": schedules.ve_levels}[sde]
         self.smallest_time, self.last_time = smallest_time, last_time
         self.sampler, self.snr, self.tolerance = sampler, snr, tolerance
         self.likelihood_space = "unit" if self.of_images else "points"
@@ -93,8 +95,9 @@ class ScoreSDE(DiffusionModule):
 
     def told(self, network: nn.Module, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
         """The noise that the network sees in x (N, ...)."""
-        _, alpha, sigma = self.levels(t).like(x)
-        return full(network(x * (alpha**2 + sigma**2).rsqrt(), t, labels))
+        at = self.levels(t).like(x)
+        scaled = x * (at.alpha**2 + at.sigma**2).rsqrt()
+        return schedules.noise_beyond_normal(full(network(scaled, t, labels)), x, at)
 
     def loss(self, x: Tensor, t: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """The error of the score, times sigma."""
@@ -139,9 +142,6 @@ class ScoreSDE(DiffusionModule):
         std = float(self.levels(t).sigma[1])
         with evaluating(self):
             log_p = ode_log_density(
-                *(self.velocity, x, t),
-                std=std,
-                probe=probe,
-                tolerance=self.tolerance,
+                *(self.velocity, x, t), std=std, probe=probe, tolerance=self.tolerance
             )
         return log_p + d * math.log(2)
