@@ -103,7 +103,7 @@ def test_what_a_model_has(run, what, tmp_path):
     name, path = run
     if what not in KNOWN[name]:
         (err,) = refused(path, tmp_path, [f"what={what}"])
-        lacks = "the samples are points" if name == "ring" else LACKS[what]
+        lacks = "the samples are no images" if name == "ring" else LACKS[what]
         assert lacks in err and f"where: what={what}" in err
         has = re.search(r"has what=(.*)", err).group(1).split(", ")
         assert set(has) == {"samples", *KNOWN[name]}
