@@ -1,7 +1,5 @@
 """The variational bound of a diffusion model, term by term."""
 
-import math
-
 import torch
 from torch import Tensor
 from torch.special import log_ndtr
@@ -9,7 +7,7 @@ from torch.special import log_ndtr
 from lightning_gen.functional.likelihoods import kl_standard_normal
 
 
-def log_bytes_normal(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def log_bytes_normal(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     r"""Log probability of bytes under a normal density, cut into 256 levels, the outer two open.
 
     .. math:: P(x) = \Phi\left(\frac{x + 1/255 - \mu}{\sigma}\right)
@@ -22,18 +20,19 @@ def log_bytes_normal(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     Args:
         x: Images (N, ...) in [-1, 1] that were bytes.
         mean: The same shape.
-        std: Positive, of a shape that broadcasts.
+        log_variance: Of a shape that broadcasts.
 
     Returns:
         (N,), in nats.
 
     Example:
         >>> x = torch.arange(256.0)[:, None] / 127.5 - 1
-        >>> log_p = log_bytes_normal(x, torch.tensor(0.3), torch.tensor(0.1))
+        >>> log_p = log_bytes_normal(x, torch.tensor(0.3), torch.tensor(-4.6))
         >>> round(log_p.exp().sum().item(), 4)
         1.0
     """
-    above, below = (((x + side / 255 - mean) / std).double() for side in (1, -1))
+    inverse = (-log_variance / 2).exp()
+    above, below = (((x + side / 255 - mean) * inverse).double() for side in (1, -1))
     # On the side where both tails are small, so that their difference keeps its digits.
     upper, lower = torch.where(below > 0, -below, above), torch.where(below > 0, -above, below)
     inside = log_ndtr(upper) + (-torch.expm1(log_ndtr(lower) - log_ndtr(upper))).log()
@@ -91,14 +90,3 @@ def last_term(x: Tensor, alpha: Tensor) -> Tensor:
     """
     x = x.flatten(1)
     return kl_standard_normal(alpha * x, torch.log1p(-alpha.square()).expand_as(x))
-
-
-def log_normal_of(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Log density (N,) of points (N, d) of one standard deviation.
-
-    Example:
-        >>> log_normal_of(torch.zeros(1, 2), torch.zeros(1, 2), torch.tensor(1.0))
-        tensor([-1.8379])
-    """
-    d = x.shape[1]
-    return -((x - mean) / std).square().sum(1) / 2 - d * (std.log() + math.log(2 * math.pi) / 2)

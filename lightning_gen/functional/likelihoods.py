@@ -64,6 +64,30 @@ def log_normal(z: Tensor, mean: Tensor | float = 0.0, log_variance: Tensor | Non
     return -(square + log_variance + LOG_TWO_PI).sum(-1) / 2
 
 
+def log_level(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    r"""Log probability of a level of [-1, 1] by a logistic distribution, its outer bins open.
+
+    .. math:: P(x) = \sigma\left(\frac{x + 1/255 - \mu}{s}\right)
+              - \sigma\left(\frac{x - 1/255 - \mu}{s}\right)
+
+    Args:
+        x: Levels, any shape; the others broadcast.
+        mean: In [-1, 1].
+        log_scale: Logarithm of s.
+
+    Example:
+        >>> levels = torch.arange(256.0) / 127.5 - 1
+        >>> p = log_level(levels, torch.tensor(0.2), torch.tensor(-3.0)).exp()
+        >>> round(p.sum().item(), 4)
+        1.0
+    """
+    inverse = (-log_scale).exp()
+    upper, lower = ((x + side / 255 - mean) * inverse for side in (1, -1))
+    inside = logsigmoid(upper) + logsigmoid(-lower) + (-torch.expm1(lower - upper)).log()
+    log_p = torch.where(x < -1 + 1 / 255, logsigmoid(upper), inside)
+    return torch.where(x > 1 - 1 / 255, logsigmoid(-lower), log_p)
+
+
 class Likelihood(Protocol):
     """What a decoder's numbers mean."""
 
@@ -216,11 +240,7 @@ class DiscretisedLogistic:
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         """Log probability (...) of images (..., C, H, W), summed over pixels."""
         mean, log_scale = self.split(parameters)
-        inverse = (-log_scale).exp()
-        above, below = ((x + side / 255 - mean) * inverse for side in (1, -1))
-        log_inside = logsigmoid(above) + logsigmoid(-below) + (-torch.expm1(below - above)).log()
-        log_p = torch.where(x < -1 + 1 / 255, logsigmoid(above), log_inside)
-        return torch.where(x > 1 - 1 / 255, logsigmoid(-below), log_p).sum(PIXELS)
+        return log_level(x, mean, log_scale).sum(PIXELS)
 
     def mean(self, parameters: Tensor) -> Tensor:
         """Images (..., C, H, W) in [-1, 1] in the middle of the logistics before they are cut."""

@@ -9,35 +9,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
+from lightning_gen.functional.likelihoods import log_level
 from lightning_gen.functional.precision import at_least_float32
 
 LEAST_LOG_SCALE = -7.0
-
-
-def log_level(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    r"""Log probability of a level of [-1, 1] by a logistic distribution, its outer bins open.
-
-    .. math:: P(x) = \sigma\left(\frac{x + 1/255 - \mu}{s}\right)
-              - \sigma\left(\frac{x - 1/255 - \mu}{s}\right)
-
-    Args:
-        x: Levels, any shape; the others broadcast.
-        mean: In [-1, 1].
-        log_scale: Logarithm of s.
-
-    Example:
-        >>> levels = torch.arange(256.0) / 127.5 - 1
-        >>> p = log_level(levels, torch.tensor(0.2), torch.tensor(-3.0)).exp()
-        >>> round(p.sum().item(), 4)
-        1.0
-    """
-    inverse = (-log_scale).exp()
-    upper, lower = ((x + side / 255 - mean) * inverse for side in (1, -1))
-    inside = logsigmoid(upper) + logsigmoid(-lower) + (-torch.expm1(lower - upper)).log()
-    log_p = torch.where(x < -1 + 1 / 255, logsigmoid(upper), inside)
-    return torch.where(x > 1 - 1 / 255, logsigmoid(-lower), log_p)
 
 
 @dataclass(frozen=True)

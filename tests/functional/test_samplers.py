@@ -246,10 +246,10 @@ def test_guidance_moves_the_histogram_of_classes():
 
 
 def test_bytes_of_a_normal_density_keep_their_digits_far_away():
-    x, std = torch.tensor([[-1.0], [-0.2], [1.0]]), torch.tensor(0.01)
-    far = log_bytes_normal(x, torch.tensor([[1.0], [0.6], [-1.0]]), std)
+    x, log_variance = torch.tensor([[-1.0], [-0.2], [1.0]]), torch.tensor(-9.2)
+    far = log_bytes_normal(x, torch.tensor([[1.0], [0.6], [-1.0]]), log_variance)
     assert far.isfinite().all() and (far < -1000).all()
-    at = log_bytes_normal(torch.zeros(1, 1) + 1 / 255, torch.tensor(1 / 255), torch.tensor(1e-4))
+    at = log_bytes_normal(torch.zeros(1, 1) + 1 / 255, torch.tensor(1 / 255), torch.tensor(-18.4))
     assert at.item() == pytest.approx(0, abs=1e-6)
 
 

@@ -12,6 +12,7 @@ from torch.nn.functional import mse_loss
 
 from lightning_gen.functional import diffusion_bound as terms
 from lightning_gen.functional.draws import drawn
+from lightning_gen.functional.likelihoods import log_normal
 from lightning_gen.functional.noise_schedules import Levels, alphas_bar
 from lightning_gen.functional.precision import at_least_float32 as full
 from lightning_gen.functional.samplers import ancestral, ddim
@@ -136,7 +137,6 @@ class DDPM(DiffusionModule):
         labels, k = labels if self.requires_labels else None, samples or self.importance_samples
         u = drawn("rand", (k, len(x)), x.device, generator)
         times, weights = terms.drawn_terms(self.alpha, self.sigma, u)
-        first = torch.ones(len(x), device=x.device)
 
         def guess(t: Tensor) -> Tensor:
             x_t, _ = self.at(x, t, drawn("randn", x.shape, x.device, generator))
@@ -146,5 +146,5 @@ class DDPM(DiffusionModule):
             bound = -terms.last_term(x, self.alpha[-1])
             for t, weight in zip(times, weights, strict=True):
                 bound -= weight * (x - guess(t)).square().flatten(1).sum(1)
-            log_p = terms.log_bytes_normal if self.of_images else terms.log_normal_of
-            return bound + log_p(x, guess(first), self.sigma[1])
+            log_p = terms.log_bytes_normal if self.of_images else log_normal
+            return bound + log_p(x, guess(torch.ones_like(u[0])), 2 * self.sigma[1].log())
