@@ -110,6 +110,17 @@ class GenerativeModule(pl.LightningModule):
         rows = torch.randperm(data.size(split), generator=draws)
         return data.real(split, rows[torch.arange(n) % len(rows)], self.device).image
 
+    def checked(self, labels: Tensor | None) -> Tensor | None:
+        """Labels on this device, if they are there when they have to be and not otherwise.
+
+        Raises:
+            ValueError: They are not.
+        """
+        if (labels is None) == self.requires_labels:
+            no, what = ("", "be given") if self.requires_labels else (" not", "be None")
+            raise ValueError(f"{type(self).__name__} is{no} conditional: labels must {what}")
+        return labels if labels is None else labels.to(self.device)
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Advance time, set every random stream of this step, and record anew."""
         self.recorded.clear()

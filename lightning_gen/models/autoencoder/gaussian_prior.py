@@ -47,6 +47,5 @@ class GaussianPriorModule(AutoencoderModule):
             labels: Refused here; conditional models take (n,) integers.
             generator: Source of randomness; None uses torch's.
         """
-        if labels is not None:
-            raise ValueError(f"{type(self).__name__} is not conditional: labels must be None")
+        self.checked(labels)
         return self.generate(self.latents(n, generator))

@@ -138,6 +138,5 @@ class VAE(GaussianPriorModule):
         self, n: int, *, labels: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draw n images (n, C, H, W) in [-1, 1]: of codes of the prior, means unless ``draw``."""
-        if labels is not None:
-            raise ValueError(f"{type(self).__name__} is not conditional: labels must be None")
+        self.checked(labels)
         return self.generate(self.latents(n, generator), draw=self.draw, generator=generator)

@@ -128,8 +128,7 @@ class VQVAE(AutoencoderModule):
         self, n: int, *, labels: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draw n images (n, C, H, W) in [-1, 1]: words one after the other, then their picture."""
-        if labels is not None:
-            raise ValueError("VQVAE is not conditional: labels must be None")
+        self.checked(labels)
         device = generator.device if generator is not None else self.device
         u = torch.rand(n, *self.grid[1:], generator=generator, device=device).to(self.device)
         k = torch.zeros(u.shape, dtype=torch.long, device=self.device)

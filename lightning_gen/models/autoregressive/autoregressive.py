@@ -85,26 +85,14 @@ class AutoregressiveModule(DensityModule):
         ``samples`` and the generator mean nothing here, as the probability is exact.
         """
         with evaluating(self):
-            return self.log_prob(x, self.asked(labels) if self.requires_labels else None)
-
-    def asked(self, labels: Tensor | None) -> Tensor | None:
-        """Labels on this device, if they are there when they have to be and not otherwise.
-
-        Raises:
-            ValueError: They are not.
-        """
-        is_not = "is" if self.requires_labels else "is not"
-        if (labels is None) == self.requires_labels:
-            must = "be given" if self.requires_labels else "be None"
-            raise ValueError(f"{type(self).__name__} {is_not} conditional: labels must {must}")
-        return labels if labels is None else labels.to(self.device)
+            return self.log_prob(x, self.checked(labels) if self.requires_labels else None)
 
     @torch.no_grad()
     def sample(
         self, n: int, *, labels: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draw n images (n, C, H, W) in [-1, 1], pixel by pixel."""
-        labels = self.asked(labels)
+        labels = self.checked(labels)
         u = drawn("rand", (n, *self.shape), self.device, generator)
         with evaluating(self):
             return self.draw_pixels(u, labels)

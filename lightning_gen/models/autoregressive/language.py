@@ -78,8 +78,7 @@ class LanguageModule(DescendingModule):
             labels: Refused: no text has any.
             generator: Source of randomness; a CPU generator gives the same numbers everywhere.
         """
-        if labels is not None:
-            raise ValueError(f"{type(self).__name__} is not conditional: labels must be None")
+        self.checked(labels)
         return self.continue_from(torch.empty(0, dtype=torch.long), n, generator=generator)
 
     @torch.no_grad()

@@ -81,7 +81,7 @@ class MADE(AutoregressiveModule):
         self, n: int, *, labels: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draw n images (n, C, H, W) of pixels -1 and 1, each by a set of masks drawn for it."""
-        self.asked(labels)
+        self.checked(labels)
         of = (drawn("rand", (n,), self.device, generator) * self.masks).long()
         u = drawn("rand", (n, *self.shape), self.device, generator)
         x = torch.empty_like(u)

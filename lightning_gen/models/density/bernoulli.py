@@ -45,7 +45,6 @@ class Bernoulli(DensityModule):
         self, n: int, *, labels: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draw n images (n, C, H, W) of pixels -1 and 1."""
-        if labels is not None:
-            raise ValueError("Bernoulli is not conditional: labels must be None")
+        self.checked(labels)
         u = drawn("rand", (n, *self.logits.shape), self.device, generator)
         return torch.where(u < self.logits.detach().sigmoid(), 1.0, -1.0)

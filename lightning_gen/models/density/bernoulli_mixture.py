@@ -73,8 +73,7 @@ class BernoulliMixture(DensityModule):
         self, n: int, *, labels: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draw n images (n, C, H, W) of pixels -1 and 1."""
-        if labels is not None:
-            raise ValueError("BernoulliMixture is not conditional: labels must be None")
+        self.checked(labels)
         device = generator.device if generator is not None else self.device
         weights = self.weights.softmax(0).to(device)
         kind = weights.multinomial(n, replacement=True, generator=generator).to(self.device)

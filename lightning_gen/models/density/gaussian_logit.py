@@ -89,8 +89,7 @@ class GaussianLogit(ContinuousDensityModule):
         self, n: int, *, labels: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draw n images (n, C, H, W) whose pixels are bytes."""
-        if labels is not None:
-            raise ValueError("GaussianLogit is not conditional: labels must be None")
+        self.checked(labels)
         z = drawn("randn", (n, len(self.mean)), self.device, generator).to(self.mean)
         white = torch.linalg.solve_triangular(self.factor(), z.T, upper=False).T
         y = (white + self.mean) * self.scale + self.location

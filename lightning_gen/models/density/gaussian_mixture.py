@@ -84,8 +84,7 @@ class GaussianMixture(ContinuousDensityModule):
         self, n: int, *, labels: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draw n points, or n images whose pixels are bytes."""
-        if labels is not None:
-            raise ValueError("GaussianMixture is not conditional: labels must be None")
+        self.checked(labels)
         device = generator.device if generator is not None else self.device
         weights = self.weights.softmax(0).to(device)
         kind = weights.multinomial(n, replacement=True, generator=generator).to(self.device)

@@ -115,8 +115,7 @@ class LDA(DensityModule):
         self, n: int, *, labels: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draw n images (n, 1, H, W), patch by patch."""
-        if labels is not None:
-            raise ValueError("LDA is not conditional: labels must be None")
+        self.checked(labels)
         device = generator.device if generator is not None else self.device
         topics = len(self.logits)
         alpha = torch.full((n, topics), self.concentration, dtype=torch.float64, device=device)

@@ -67,9 +67,8 @@ class NaiveBayes(DensityModule):
         self, n: int, *, labels: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draw n images (n, C, H, W) of pixels -1 and 1, of labels (n,)."""
-        if labels is None:
-            raise ValueError("NaiveBayes is conditional: labels must be given")
+        labels = self.checked(labels)
         device = generator.device if generator is not None else self.device
         u = torch.rand(n, self.logits.shape[1], generator=generator, device=device)
-        rates = self.logits[labels.to(self.device)].sigmoid()
+        rates = self.logits[labels].sigmoid()
         return torch.where(u.to(self.device) < rates, 1.0, -1.0).view(n, *self.shape)

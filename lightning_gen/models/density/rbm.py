@@ -124,8 +124,7 @@ class RBM(DensityModule):
         self, n: int, *, labels: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Images (n, C, H, W) of chains that begin at independent bits of the data's rates."""
-        if labels is not None:
-            raise ValueError("RBM is not conditional: labels must be None")
+        self.checked(labels)
         device = generator.device if generator is not None else self.device
 
         def rand(*size: int) -> Tensor:

@@ -167,9 +167,7 @@ class DiffusionModule(DescendingModule):
         Returns:
             Images (n, C, H, W) in [-1, 1], or points (n, 2).
         """
-        if (labels is not None) != self.requires_labels:
-            asked = {True: "conditional: labels are needed", False: "not conditional: no labels"}
-            raise ValueError(f"{type(self).__name__} is {asked[self.requires_labels]}")
+        labels = self.checked(labels)
         noise = drawn("randn", (n, *self.shape), self.device, generator)
         with evaluating(self):
             return self.picture(at_least_float32(self.draw(noise, labels, generator)))

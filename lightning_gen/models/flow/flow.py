@@ -115,8 +115,4 @@ class FlowModule(ContinuousDensityModule):
         self, n: int, *, labels: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draw n images (n, C, H, W) in [-1, 1] whose pixels are bytes, or points (n, 2)."""
-        if (labels is not None) != self.requires_labels:
-            takes = "conditional: labels must be (n,) classes"
-            no = "not conditional: labels must be None"
-            raise ValueError(f"{type(self).__name__} is {takes if self.requires_labels else no}")
-        return self.generate(self.latents(n, generator), labels)
+        return self.generate(self.latents(n, generator), self.checked(labels))

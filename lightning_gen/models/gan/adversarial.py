@@ -138,6 +138,5 @@ class AdversarialModule(AlternatingModule):
         Returns:
             Images (n, C, H, W) in [-1, 1], or points (n, 2).
         """
-        if labels is not None:
-            raise ValueError(f"{type(self).__name__} is not conditional: labels must be None")
+        self.checked(labels)
         return self.generate(self.latents(n, generator))
