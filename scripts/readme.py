@@ -73,22 +73,24 @@ def gallery() -> str:
     return shown([p for name in FEATURED if (p := RESULTS / f"{name}.png").exists()], 5)
 
 
+def families() -> dict[str, list[str]]:
+    """Names of the models of each family: those with a YAML."""
+    yamls = {p.stem for p in (ROOT / "conf" / "model").glob("[!_]*.yaml")}
+    folders = sorted(p for p in (ROOT / "lightning_gen" / "models").iterdir() if p.is_dir())
+    found = {d.name: sorted(yamls & {p.stem for p in d.glob("*.py")}) for d in folders}
+    return {name: models for name, models in found.items() if models}
+
+
 def models() -> str:
     """Name the models of each family."""
-    yamls = {p.stem for p in (ROOT / "conf" / "model").glob("[!_]*.yaml")}
-    lines = ["| family | models |", "| --- | --- |"]
-    for folder in sorted(p for p in (ROOT / "lightning_gen" / "models").iterdir() if p.is_dir()):
-        names = sorted(yamls & {p.stem for p in folder.glob("*.py")})
-        if names:
-            lines.append(f"| {folder.name} | {', '.join(names)} |")
-    return "\n".join(lines)
+    rows = [f"| {name} | {', '.join(models)} |" for name, models in families().items()]
+    return "\n".join(["| family | models |", "| --- | --- |", *rows])
 
 
 def by_family() -> dict[str, list[Path]]:
     """Pictures of all recipes, by the family of their models."""
-    folders = sorted(p for p in (ROOT / "lightning_gen" / "models").iterdir() if p.is_dir())
-    family = {file.stem: folder.name for folder in folders for file in folder.glob("*.py")}
-    found: dict[str, list[Path]] = {folder.name: [] for folder in folders}
+    found: dict[str, list[Path]] = {name: [] for name in families()}
+    family = {model: name for name, models in families().items() for model in models}
     for recipe in sorted((ROOT / "experiments").glob("*.yaml")):
         model = re.search(r"override /model: (\w+)", recipe.read_text())
         picture = RESULTS / f"{recipe.stem}.png"
