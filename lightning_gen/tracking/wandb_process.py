@@ -12,7 +12,6 @@ written out and the run is marked as failed.
 import json
 import netrc
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -23,21 +22,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Literal
 
-_BEST = {
-    "min": ("fid", "kid", "nll", "bits", "l1", "cycle", "reconstruction", "perplexity"),
-    "max": ("is", "precision", "recall", "density", "coverage", "psnr", "ssim", "adapted"),
-}
+from lightning_gen.tracking.directions import direction
 
-
-def best_of(key: str) -> str | None:
-    """Say which extreme of an evaluation metric is its best, from the first word of its name.
-
-    Example:
-        >>> best_of("fid_mnist@10k_test"), best_of("recall_mnist@10k_test"), best_of("loss")
-        ('min', 'max', None)
-    """
-    word = re.split(r"[_@]", key)[0]
-    return next((best for best, words in _BEST.items() if word in words), None)
+_EXTREMES = {"lower": "min", "higher": "max"}
 
 
 def has_key(url: str, default_url: str) -> bool:
@@ -135,9 +122,9 @@ class Writer:
         if kind == "eval":
             for key in row["values"].keys() - self._defined:
                 self._defined.add(key)
-                if best := best_of(key):  # W&B keeps no best for a wildcard
+                if better := direction(key):  # W&B keeps no best for a wildcard
                     name = f"{kind}/{key}"
-                    summary = f"{best},last"
+                    summary = f"{_EXTREMES[better]},last"
                     self.run.define_metric(name, step_metric="images_seen", summary=summary)
         values = {key: value for key, value in row["values"].items() if value is not None}
         values |= {key: float(value) for key, value in row.get("nonfinite", {}).items()}

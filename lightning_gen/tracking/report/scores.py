@@ -9,6 +9,7 @@ import numpy as np
 
 from lightning_gen.errors import LightningGenError
 from lightning_gen.metrics.protocol import Score, comparable
+from lightning_gen.tracking.directions import direction
 from lightning_gen.tracking.records import Record, one_line
 from lightning_gen.tracking.report.groups import Group
 
@@ -17,21 +18,6 @@ if TYPE_CHECKING:
     from lightning_gen.config.paper import Paper
 
 CONFIDENCE = 0.95
-BETTER = {
-    "lower": {
-        "fid", "kid", "class_kl", "class_js", "reverse_kl", "duplicate_rate", "ndb", "bin_js",
-        "memorised", "code_error", "nearest_neighbour_error", "linear_probe_error", "nll",
-        "bits_per_dim", "perplexity", "nats_per_token", "bits_per_byte", "l1", "cycle_l1",
-        "reconstruction_error",
-    },
-    "higher": {
-        "inception_score", "precision", "recall", "density", "coverage", "modes", "high_quality",
-        "mean_confidence", "class_entropy", "diverse_classes", "birthday_batch",
-        "birthday_support", "log_likelihood", "parzen", "psnr", "ssim", "translated_accuracy",
-        "reconstruction_psnr", "denoising_psnr", "anomaly_auc", "anomaly_precision",
-        "adapted_accuracy", "pixel_accuracy", "class_accuracy", "mean_iou",
-    },
-}  # fmt: skip
 _HASHES = ("extractor_sha256", "data_fingerprint")
 
 
@@ -85,7 +71,7 @@ def better(metric: str, record: Record | None = None) -> str | None:
     for result in results if isinstance(results, list) else []:
         if isinstance(result, dict) and result.get("metric") == metric and result.get("better"):
             return str(result["better"])
-    return next((direction for direction, metrics in BETTER.items() if metric in metrics), None)
+    return direction(metric)
 
 
 def columns(groups: Sequence[Group]) -> list[Column]:
