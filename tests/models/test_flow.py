@@ -396,3 +396,8 @@ def test_the_bent_vae_learns():
         assert not torch.equal(a, b), key
     assert model.encode(x).shape == (N, model.latent_dim)
     assert model.sample(3).shape == (3, 1, SIDE, SIDE) and ImageBatch(x).label is None
+
+
+def test_couplings_refuse_classes():
+    with pytest.raises(ValueError, match="num_classes must be 0, not 3"):
+        build("maf", num_classes=3, layer="coupling")

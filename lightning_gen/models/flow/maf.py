@@ -50,6 +50,9 @@ class MAF(FlowModule):
         num_classes: Classes, if the density is conditional on labels; 0 without.
         space: Of images; see :class:`ContinuousDensityModule`.
         family: Arguments of :class:`FlowModule`.
+
+    Raises:
+        ValueError: Couplings are to be conditional.
     """
 
     def __init__(
@@ -65,6 +68,10 @@ class MAF(FlowModule):
     ) -> None:
         super().__init__(space=space, **family)
         self.requires_labels = num_classes > 0  # type: ignore[misc]
+        if num_classes and layer in {"coupling"}:
+            raise ValueError(
+                f"couplings are told no classes: num_classes must be 0, not {num_classes}"
+            )
         d, self.units, self.num_classes = self.latent_dim, units, num_classes
         make = {"autoregressive": self.autoregressive, "coupling": self.coupling}[layer]
         maps: list[Bijection] = [View(self.shape, (d,))]
