@@ -13,7 +13,7 @@ from torch.distributions import Categorical, MixtureSameFamily, Normal
 from lightning_gen.config.compose import check_overrides, instantiate
 from lightning_gen.core import ImageBatch
 from lightning_gen.data.mixture import Ring
-from lightning_gen.errors import DivergedError
+from lightning_gen.errors import ConfigError, DivergedError
 from lightning_gen.functional.likelihoods import log_normal
 from lightning_gen.functional.ode import METHODS, odeint
 from lightning_gen.functional.pixels import grey_levels
@@ -399,5 +399,5 @@ def test_the_bent_vae_learns():
 
 
 def test_couplings_refuse_classes():
-    with pytest.raises(ValueError, match="num_classes must be 0, not 3"):
+    with pytest.raises(ConfigError, match="num_classes must be 0, not 3"):
         build("maf", num_classes=3, layer="coupling")
