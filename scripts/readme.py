@@ -175,6 +175,24 @@ def adaptation() -> str:
     return "\n".join([*lines, "", f"{minutes:.0f} minutes a seed on one core."])
 
 
+def evaluations() -> str:
+    """Compare samples of one pass through a network with those of many."""
+    lines = [
+        "| run | sampler | NFE | FID-mnist | samples | seconds a sample |",
+        "| --- |" + " --- |" * 5,
+    ]
+    rows = []
+    for path in (RESULTS / "evaluations").glob("*.json"):
+        told = json.loads(path.read_text())
+        fid = next(score for score in told["scores"] if score["metric"] == "fid")
+        protocol, drawn = fid["protocol"], fid["protocol"]["options"]
+        how = f"{drawn.get('sampler', 'one pass')} | {drawn.get('nfe', 1):,}"
+        run = path.stem.partition("-")[0]
+        row = f"| `{run}` | {how} | {fid['value']:.3g} | {protocol['n_fake']:,} |"
+        rows.append((drawn.get("nfe", 1), run, f"{row} {told['seconds_per_sample']:.2g} |"))
+    return "\n".join([*lines, *(row for _, _, row in sorted(rows))])
+
+
 COMPARED = (
     ("pacgan_ring_veegan", "gan_ring_veegan"),
     ("pacgan_grid_veegan", "gan_grid_veegan"),
@@ -246,6 +264,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "models": models,
     "gallery": gallery,
     "adaptation": adaptation,
+    "evaluations": evaluations,
     "mixtures": mixtures,
     "difference": difference,
     "baselines": baselines,
