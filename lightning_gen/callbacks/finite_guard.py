@@ -13,7 +13,7 @@ from lightning_gen.types import PositiveInt
 
 
 class FiniteGuard(RunCallback):
-    """Check each player's loss and gradient norm before its optimiser steps.
+    """Check each player's loss and gradient norm before its optimiser steps, and all weights after.
 
     The norm of all gradients (before clipping) is one number, is not finite when any gradient is
     not, and is recorded as ``grad_norm_<player>`` for the diagnostics. Averaged gradients are
@@ -27,6 +27,20 @@ class FiniteGuard(RunCallback):
         self.patience = patience
         self.skipped = 0
         self.last: dict[str, float] = {}
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+        """Raise DivergedError when the step has left a weight or an average not finite."""
+        state = {n: t for n, t in pl_module.state_dict().items() if t.is_floating_point()}
+        held = [t for t in state.values() if t.numel()]
+        if not held or torch.stack(torch._foreach_norm(held, ord=math.inf)).isfinite().all():
+            return
+        bad = [name for name, t in state.items() if not t.isfinite().all()]
+        raise DivergedError(
+            f"{bad[0]} is not finite after iteration {pl_module.iteration}",
+            where=", ".join(bad[:3]),
+            fix="a smaller learning rate, model.clip_norm, or trainer.precision=32-true; "
+            "the last checkpoint is finite and the same command continues from it",
+        )
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: Any, optimizer: Optimizer

@@ -7,7 +7,6 @@ import torch
 
 from lightning_gen.callbacks.base import RunCallback
 from lightning_gen.callbacks.checkpoint import Checkpoint
-from lightning_gen.errors import Interrupted, Preempted
 from lightning_gen.runs.preemption import StopRequest
 from lightning_gen.types import PositiveInt
 
@@ -47,12 +46,12 @@ class Preemption(RunCallback):
                 callback.save(trainer, pl_module)
         if trainer.is_global_zero:
             self.request.requeue(signal)
-        kind = Interrupted if self.request.is_interrupt(signal) else Preempted
-        raise kind(
+        trainer.strategy.barrier("the state is saved")
+        raise self.request.error(
+            signal,
             f"asked to stop at iteration {pl_module.iteration} "
             f"({pl_module.images_seen} images); the state is saved",
-            where=getattr(self.run, "path", None),
-            fix="run the same command to continue",
+            getattr(self.run, "path", None),
         )
 
     def teardown(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:

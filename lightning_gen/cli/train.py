@@ -11,6 +11,7 @@ from lightning_gen.config.compose import Request, check_sweep, parse_argv
 from lightning_gen.config.paths import conf_dir
 from lightning_gen.errors import ConfigError, Interrupted, Preempted
 from lightning_gen.runs.child import call
+from lightning_gen.runs.preemption import StopRequest
 
 LAUNCHER = ("launcher", "hydra/launcher")
 
@@ -26,6 +27,19 @@ def main(argv: list[str]) -> int:
 
     Returns:
         Exit code; of a multirun, the largest of its jobs'.
+    """
+    with StopRequest(at_once=True):  # until the first step, from when on a callback listens
+        return start(argv)
+
+
+def start(argv: list[str]) -> int:
+    """Check the command and do what it asks for.
+
+    Args:
+        argv: Overrides and Hydra's own flags.
+
+    Returns:
+        Exit code.
     """
     request = parse_argv(argv)
     jobs = check_sweep(argv)

@@ -11,7 +11,9 @@ import io
 import json
 import logging
 import re
+import shutil
 import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -171,9 +173,7 @@ def load(path: Path) -> Any:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(
-            f"cannot read {path}: {error.strerror}", where=path, fix="check the path"
-        ) from None
+        raise _unreadable(path, error) from None
     comment = _comment(data[-_TAIL:])
     if comment is None:
         raise _why_unreadable(path, data)
@@ -190,6 +190,7 @@ def load(path: Path) -> Any:
             fix="upgrade: pip install --upgrade lightning-gen",
         )
     try:
+        _refuse_packed(data)
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
         named = re.search(r"(?:GLOBAL|global) ([\w.]+)", str(error))
@@ -201,8 +202,24 @@ def load(path: Path) -> Any:
         ) from None
 
 
+def _refuse_packed(data: bytes) -> None:
+    """Refuse an archive that would take more memory than the file: ``torch.save`` packs nothing."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = archive.infolist()
+    if any(e.compress_type != zipfile.ZIP_STORED for e in entries):
+        raise ValueError("its entries are compressed")
+    if sum(e.file_size for e in entries) > len(data):
+        raise ValueError("its entries are larger than the file")
+
+
 class NewerCheckpointError(CheckpointError):
     """A checkpoint is of a later version: not damaged, so nothing else is used in its place."""
+
+
+def _unreadable(path: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(
+        f"cannot read {path}: {error.strerror}", where=path, fix="check the path, and the disk"
+    )
 
 
 def _why_unreadable(path: Path, data: bytes) -> CheckpointError:
@@ -233,7 +250,11 @@ class CheckpointStore:
 
     def _found(self) -> list[tuple[Path, Facts | None]]:
         """Checkpoints, newest first by what is in the file; those that do not say come last."""
-        found = [(path, read_facts(path)) for path in sorted(self.folder.glob("*.ckpt"))]
+        try:
+            paths = sorted(self.folder.glob("*.ckpt"))
+        except OSError as error:
+            raise _unreadable(self.folder, error) from error
+        found = [(path, read_facts(path)) for path in paths]
         return sorted(found, key=lambda f: f[1].iteration if f[1] else -1, reverse=True)
 
     def save(
@@ -248,8 +269,9 @@ class CheckpointStore:
         """Write a checkpoint durably, and only then delete those it replaces.
 
         The newest ``keep`` stay, and the best. Later ones than this are of a future that was
-        abandoned (they were rejected at resume) and go too. Only files with a name as given here
-        are deleted: to keep one for ever, rename it.
+        abandoned (they were rejected at resume) and go too. Only files that say of themselves
+        which step they are of, with a name as given here, are deleted: to keep one for ever,
+        rename it.
 
         Args:
             payload: Nested dictionaries, lists and tuples of tensors, numbers, strings and None.
@@ -282,11 +304,38 @@ class CheckpointStore:
         self._prune(iteration)
         return path
 
+    def reserve(self, size: int) -> None:
+        """Refuse to start on a disk that cannot hold the checkpoints of a run.
+
+        Args:
+            size: Bytes of one.
+
+        Raises:
+            OutputError: If those that will be kept, and the one being written, do not fit.
+        """
+        folder = self.folder if self.folder.exists() else self.folder.parent
+        with atomic.output_errors(folder):
+            free = shutil.disk_usage(folder).free
+        missing = max(1, self.keep + 2 - len(self._found()))
+        if free < missing * size:
+            raise OutputError(
+                f"disk nearly full: {folder} has {free / 1e6:.1f} MB free, {missing} checkpoints "
+                f"need {missing * size / 1e6:.1f} MB",
+                where=folder,
+                fix="free some space, or choose another disk by paths.runs=DIR",
+            )
+
+    def newest(self) -> Path | None:
+        """Find the newest checkpoint by what it says of itself, unverified; None without any."""
+        return next((path for path, facts in self._found() if facts), None)
+
     def _prune(self, iteration: int) -> None:
-        past = [(p, facts) for p, facts in self._found() if facts and facts.iteration <= iteration]
+        # One that cannot be read just now is not known to be superseded: it stays.
+        known = [(path, facts) for path, facts in self._found() if facts]
+        past = [(path, facts) for path, facts in known if facts.iteration <= iteration]
         kept = {path for path, _ in past[: self.keep]}
         kept |= {path for path, facts in [f for f in past if f[1].best][:1]}
-        for path in self.folder.glob("*.ckpt"):
+        for path, _ in known:
             if path not in kept and _NAME.fullmatch(path.name):
                 with atomic.output_errors(path):
                     path.unlink(missing_ok=True)

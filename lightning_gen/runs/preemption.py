@@ -9,6 +9,8 @@ from collections import Counter
 from types import FrameType
 from typing import Any, ClassVar, Self
 
+from lightning_gen.errors import Interrupted, Preempted
+
 _log = logging.getLogger(__name__)
 
 
@@ -18,6 +20,13 @@ class StopRequest:
     The first signal only sets :attr:`signum`. Further ones do not disturb the saving, until
     someone insists: the second Ctrl-C and the third SIGTERM end the process at once, without
     clean-up, which checkpoints and history survive by design.
+
+    Args:
+        at_once: Raise at the first signal instead, where there is no step to finish.
+
+    Raises:
+        Preempted: At SIGTERM and SIGUSR1, with ``at_once``.
+        Interrupted: At Ctrl-C, with ``at_once``.
 
     Example:
         >>> with StopRequest() as stop:
@@ -29,7 +38,8 @@ class StopRequest:
     LIMITS: ClassVar[dict[int, int]] = {signal.SIGINT: 2, signal.SIGTERM: 3}
     SIGNALS: ClassVar[tuple[int, ...]] = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: bool = False) -> None:
+        self.at_once = at_once
         self.signum: int | None = None
         self._counts: Counter[int] = Counter()
         self._before: dict[int, Any] = {}
@@ -54,6 +64,20 @@ class StopRequest:
             os._exit(128 + signum)
         if self.signum is None:
             self.signum = signum
+            if self.at_once:
+                raise self.error(signum, "asked to stop before the first step")
+
+    @classmethod
+    def error(cls, signum: int, what: str, where: object = None) -> Preempted | Interrupted:
+        """Make the error that ends the program with the exit code of a signal.
+
+        Args:
+            signum: The signal.
+            what: What happened.
+            where: The run.
+        """
+        kind = Interrupted if cls.is_interrupt(signum) else Preempted
+        return kind(what, where=where, fix="run the same command to continue")
 
     @staticmethod
     def is_interrupt(signum: int) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import yaml
 from omegaconf import OmegaConf
 
-from lightning_gen.errors import ConfigError, OutputError
+from lightning_gen.errors import ConfigError, Interrupted, OutputError, Preempted
 from lightning_gen.runs import atomic, history, identity, provenance
 from lightning_gen.runs.lock import RunLock
 
@@ -473,6 +473,8 @@ class Run:
         for view in list(self.views):
             try:
                 getattr(view, method)(*args, **kwargs)
+            except (Preempted, Interrupted):  # a signal came meanwhile
+                raise
             except Exception as error:
                 self.views.remove(view)
                 name = type(view).__name__

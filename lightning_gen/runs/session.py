@@ -23,8 +23,10 @@ from lightning_gen.errors import (
 )
 from lightning_gen.metrics.suited import Suited
 from lightning_gen.randomness import fold
+from lightning_gen.runs.failure import explain
 from lightning_gen.runs.ranks import is_rank_zero
 from lightning_gen.runs.run import Run, SilentRun
+from lightning_gen.runs.state import size_of
 from lightning_gen.runs.strategy import PlayerDDPStrategy
 from lightning_gen.tracking.lightning import RunLogger
 
@@ -166,6 +168,11 @@ def train(config: dict[str, Any], command: list[str]) -> Run | SilentRun:
     except LightningGenError as error:
         run.set_status(STATES.get(type(error), "failed"), reason=error.what)
         raise
+    except Exception as error:
+        run.record_exception(error)
+        failure = explain(error, config, run)
+        run.set_status("failed", reason=failure.what)
+        raise failure from error
     except BaseException as error:
         run.record_exception(error)
         run.set_status("failed", reason=f"{type(error).__name__}: {error}")
@@ -175,8 +182,10 @@ def train(config: dict[str, Any], command: list[str]) -> Run | SilentRun:
 
 
 def _train(config: dict[str, Any], run: Run | SilentRun) -> Run | SilentRun:
-    data = build_data(config)
     model = build_model(config)
+    if is_rank_zero() and config["callbacks"].get("checkpoint"):
+        run.checkpoints.reserve(size_of(model))
+    data = build_data(config)
     per_iteration = data.batch_size * model.minibatches
     data.stop_iteration = math.ceil(config["budget"]["images"] / per_iteration)
     callbacks = [instantiate(node) for node in config["callbacks"].values() if node]
@@ -193,6 +202,9 @@ def _train(config: dict[str, Any], run: Run | SilentRun) -> Run | SilentRun:
     newest = None if config["run"]["fresh"] and not is_rank_zero() else run.checkpoints.latest()
     if newest is not None and newest[0]["iteration"] >= data.stop_iteration:
         run.set_status("finished")
+        if is_rank_zero():
+            done = f"already finished at iteration {newest[0]['iteration']}; nothing to do"
+            print(f"lightning_gen: {done} (a larger budget.images goes on)", flush=True)
         return run
     if checkpoint is not None:
         checkpoint.resume_from = newest

@@ -3,12 +3,16 @@
 No random state and no position in the data is among it: both follow from the iteration.
 """
 
+import logging
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from lightning_gen.core import GenerativeModule
 from lightning_gen.errors import CheckpointError
+
+_log = logging.getLogger(__name__)
 
 
 def state_of(trainer: pl.Trainer, model: GenerativeModule) -> dict[str, Any]:
@@ -32,6 +36,17 @@ def state_of(trainer: pl.Trainer, model: GenerativeModule) -> dict[str, Any]:
         "precision": trainer.precision_plugin.state_dict(),
         "callbacks": {name: state for name, state in callbacks.items() if state},
     }
+
+
+def size_of(model: GenerativeModule) -> int:
+    """Estimate the bytes of a checkpoint: the weights, and two moments of those that are learnt.
+
+    Args:
+        model: The model.
+    """
+    held = [t for t in model.state_dict().values() if isinstance(t, torch.Tensor)]
+    learnt = [p for p in model.parameters() if p.requires_grad]
+    return sum(t.nbytes for t in held) + 2 * sum(p.nbytes for p in learnt)
 
 
 def load_weights(model: GenerativeModule, payload: dict[str, Any], where: object) -> None:
@@ -65,6 +80,9 @@ def load_weights(model: GenerativeModule, payload: dict[str, Any], where: object
             where=where,
             fix="use the network settings of the run it came from",
         )
+    bad = [n for n, t in theirs.items() if t.is_floating_point() and not t.isfinite().all()]
+    if bad:
+        _log.warning("lightning_gen: %s holds numbers that are not finite: %s", where, bad[0])
     model.load_state_dict(theirs)
     model.iteration, model.images_seen = payload["iteration"], payload["images_seen"]
 

@@ -1,10 +1,9 @@
 import json
 import os
-from pathlib import Path
 
 import pytest
 
-from lightning_gen.errors import CheckpointError, OutputError
+from lightning_gen.errors import CheckpointError
 from lightning_gen.runs.history import History, encode, make_row, read
 
 KILLS = """
@@ -137,30 +136,3 @@ def test_rewind_drops_each_later_row_once(tmp_path):
 def test_killed_while_appending_and_rewinding(tmp_path, python, kills):
     done = python(KILLS, tmp_path / "m.jsonl", kills)
     assert done.returncode == 0, done.stderr
-
-
-def test_disk_full_is_named():
-    history = History(Path("/dev/full"))
-    with pytest.raises(OutputError, match="disk full writing /dev/full"):
-        history.append(rows_of(1)[0])
-
-
-def test_a_row_that_does_not_fit_leaves_the_rows_before(tmp_path, python):
-    script = """
-import resource, sys
-from pathlib import Path
-from lightning_gen.errors import OutputError
-from lightning_gen.runs.history import History, make_row
-resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-history = History(Path(sys.argv[1]))
-try:
-    for k in range(1000):
-        history.append(make_row("train", k, k, {"loss": 0.5}))
-except OutputError as error:
-    print(k)
-    sys.exit(error.exit_code)
-"""
-    done = python(script, tmp_path / "m.jsonl")
-    assert done.returncode == 7
-    assert len(list(read(tmp_path / "m.jsonl"))) == int(done.stdout) > 50
-    assert (tmp_path / "m.jsonl").read_bytes().endswith(b"}\n")

@@ -1,13 +1,11 @@
 import json
 import logging
-import os
-import signal
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from lightning_gen.errors import CheckpointError, ConfigError, OutputError
+from lightning_gen.errors import CheckpointError, ConfigError
 from lightning_gen.runs.run import STATES, Run, SilentRun
 
 COMMAND = ["/opt/bin/lightning-gen", "train", "seed=0"]
@@ -95,32 +93,6 @@ def test_a_finished_run_is_left_alone(run, config):
     again.set_status("finished")
     again.close()
     assert contents(run.path) == before
-
-
-def test_another_configuration_is_refused_with_a_table(config):
-    config["run"]["name"] = "mine"
-    reopen(config).close()
-    before = contents(reopen_path(config))
-    config["model"]["optimizers"]["G"]["lr"] = 0.5
-    config["seed"] = 3
-    config["trainer"]["devices"] = 8
-    with pytest.raises(ConfigError) as caught:
-        reopen(config)
-    lines = [line.split() for line in caught.value.what.splitlines()[1:]]
-    assert ["model.optimizers.G.lr", "0.0002", "0.5"] in lines
-    assert ["seed", "0", "3"] in lines
-    assert not any("devices" in word for line in lines for word in line)
-    assert "resume.allow=[seed,model.optimizers.G.lr]" in caught.value.fix
-    assert contents(caught.value.where) == before
-
-    config["resume"]["allow"] = ["model.optimizers", "seed"]
-    with reopen_closing(config) as run:
-        changed = {change["key"]: change["new"] for change in run.provenance["changes"]}
-    assert changed["model.optimizers.G.lr"] == 0.5
-    assert changed["seed"] == 3
-    assert Run.read(run.path).config == config
-    config["resume"]["allow"] = []
-    reopen(config).close()
 
 
 def reopen_path(config):
@@ -314,108 +286,6 @@ def reopen_checkpoints(config):
 def test_a_folder_that_is_not_a_run(tmp_path):
     with pytest.raises(ConfigError, match="is not a run"):
         Run.read(tmp_path)
-
-
-def test_a_file_where_the_runs_should_be(config):
-    Path(config["paths"]["runs"]).write_text("")
-    with pytest.raises(OutputError, match="cannot write to") as caught:
-        reopen(config)
-    assert caught.value.exit_code == 7
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-def test_a_folder_of_somebody_else(tmp_path, python, config):
-    run = reopen(config)
-    run.close()
-    for folder in [run.path, *run.path.parents][:3] + [tmp_path, *tmp_path.parents][:3]:
-        os.chmod(folder, 0o755)
-    script = """
-import json, os, sys
-from lightning_gen.errors import OutputError
-from lightning_gen.runs.run import Run
-os.setuid(65534)
-for name in (None, "another"):
-    config = json.loads(sys.argv[1])
-    config["run"]["name"] = name
-    try:
-        Run.open(config, command=["x"])
-    except OutputError as error:
-        print(error)
-"""
-    done = python(script, json.dumps(config))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("error [7]: cannot write to") == 2
-    assert done.stdout.count("permission denied (user nobody)") == 2
-
-
-STARTS = """
-import json, os, signal, sys
-from lightning_gen.errors import OutputError
-from lightning_gen.runs.run import Run
-config = json.loads(sys.argv[1])
-gate, results = os.pipe(), os.pipe()
-children = []
-for _ in range(20):
-    child = os.fork()
-    if child == 0:
-        os.close(gate[1])
-        os.read(gate[0], 1)  # all are let go by the closing of the gate
-        try:
-            run = Run.open(config, command=["x"])
-        except OutputError as error:
-            os.write(results[1], (error.what + "\\n").encode())
-            os._exit(7)
-        os.write(results[1], f"won {os.getpid()} {run.path.name}\\n".encode())
-        signal.pause()
-    children.append(child)
-os.close(gate[0])
-os.close(gate[1])
-text = b""
-while text.count(b"\\n") < 20:
-    text += os.read(results[0], 65536)
-for child in children:
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-print(text.decode())
-"""
-
-
-def test_of_twenty_started_at_once_one_wins(python, config):
-    done = python(STARTS, json.dumps(config))
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.split("\n")[:20]
-    assert len([line for line in lines if line.startswith("won ")]) == 1
-    assert len([line for line in lines if " is in use by " in line]) == 19
-    reopen(config).close()
-
-
-def test_of_twenty_fresh_ones_each_has_a_folder(python, config):
-    config["run"]["fresh"] = True
-    done = python(STARTS, json.dumps(config))
-    folders = {line.split()[2] for line in done.stdout.split("\n") if line.startswith("won ")}
-    assert len(folders) == 20
-
-
-def test_a_killed_holder_frees_the_run(config, popen):
-    script = """
-import json, sys, time
-from lightning_gen.runs.run import Run
-run = Run.open(json.loads(sys.argv[1]), command=["x"])
-run.set_status("running")
-run.log("train", 1, 64, {"loss": 1.0})
-print(run.path, flush=True)
-time.sleep(60)
-"""
-    holder = popen(script, json.dumps(config))
-    path = Path(holder.stdout.readline().strip())
-    with pytest.raises(OutputError, match=f"in use by pid {holder.pid} on "):
-        reopen(config)
-    assert Run.read(path).status["state"] == "running"
-    os.kill(holder.pid, signal.SIGKILL)
-    holder.wait()
-    run = reopen(config)
-    assert [row["iteration"] for row in run.history()] == [1]
-    run.close()
 
 
 def test_the_other_ranks_write_nothing(config, tmp_path, caplog):
