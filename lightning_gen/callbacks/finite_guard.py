@@ -30,11 +30,10 @@ class FiniteGuard(RunCallback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
         """Raise DivergedError when the step has left a weight or an average not finite."""
-        state = {n: t for n, t in pl_module.state_dict().items() if t.is_floating_point()}
-        held = [t for t in state.values() if t.numel()]
+        held = [p.detach() for p in pl_module.parameters() if p.numel() and p.is_floating_point()]
         if not held or torch.stack(torch._foreach_norm(held, ord=math.inf)).isfinite().all():
             return
-        bad = [name for name, t in state.items() if not t.isfinite().all()]
+        bad = [name for name, p in pl_module.named_parameters() if not p.isfinite().all()]
         raise DivergedError(
             f"{bad[0]} is not finite after iteration {pl_module.iteration}",
             where=", ".join(bad[:3]),

@@ -47,7 +47,7 @@ class Preemption(RunCallback):
         if trainer.is_global_zero:
             self.request.requeue(signal)
         trainer.strategy.barrier("the state is saved")
-        raise self.request.error(
+        raise self.request.ending(
             signal,
             f"asked to stop at iteration {pl_module.iteration} "
             f"({pl_module.images_seen} images); the state is saved",

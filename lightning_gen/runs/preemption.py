@@ -65,10 +65,10 @@ class StopRequest:
         if self.signum is None:
             self.signum = signum
             if self.at_once:
-                raise self.error(signum, "asked to stop before the first step")
+                raise self.ending(signum, "asked to stop before the first step")
 
     @classmethod
-    def error(cls, signum: int, what: str, where: object = None) -> Preempted | Interrupted:
+    def ending(cls, signum: int, what: str, where: object = None) -> Preempted | Interrupted:
         """Make the error that ends the program with the exit code of a signal.
 
         Args:

@@ -80,7 +80,7 @@ def load_weights(model: GenerativeModule, payload: dict[str, Any], where: object
             where=where,
             fix="use the network settings of the run it came from",
         )
-    bad = [n for n, t in theirs.items() if t.is_floating_point() and not t.isfinite().all()]
+    bad = [n for n, t in theirs.items() if isinstance(t, torch.Tensor) and not t.isfinite().all()]
     if bad:
         _log.warning("lightning_gen: %s holds numbers that are not finite: %s", where, bad[0])
     model.load_state_dict(theirs)

@@ -1,8 +1,13 @@
-"""A run that is killed, and killed again, ends as if nothing had happened."""
+"""A run that is killed, and killed again, ends as if nothing had happened.
+
+A1: at any moment; the same command resumes and ends bitwise like a run that nobody killed. A11:
+also in an evaluation. A12: also when killed six times. A13: a run that is done is left as it is.
+"""
 
 import json
 
 import pytest
+import torch
 
 from tests.suited import MODELS
 from tests.system.harness import assert_same, only_run, outcome, tiny, train
@@ -30,6 +35,27 @@ PLACES = {
     "after a row of the history": [(*LOG, 7, AFTER), (*LOG, 3, AFTER)],
     "after the last sample": [(*SAMPLE, 4, AFTER), (*SAVE, 1, AFTER)],
 }
+
+
+def newest(run):
+    """The last checkpoint's file."""
+    return max((run / "checkpoints").glob("*.ckpt"))
+
+
+def flat(value, key=""):
+    """Every tensor and number of a payload by its path."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from flat(part, f"{key}.{name}")
+    elif isinstance(value, (list, tuple)):
+        for number, part in enumerate(value):
+            yield from flat(part, f"{key}[{number}]")
+    else:
+        yield key, value
+
+
+def same(a, b):
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
 def survive(model, root, mnist, whole, place):
@@ -70,13 +96,38 @@ def unbroken(request, tmp_path_factory, mnist_root):
 
 
 @pytest.mark.parametrize(("unbroken", "place"), KILLS, indirect=["unbroken"])
-def test_killed_twice(unbroken, mnist_root, place):
+def test_A01_A11_A12_killed_twice(unbroken, mnist_root, place):
     model, root, whole = unbroken
     survive(model, root, mnist_root, whole, place)
 
 
+CHAIN = [(*PLAY, 8), (*SAVE, 1), (*EVALUATE, 1), (*LOG, 3), (*PLAY, 3), (*SCORES, 1)]
+CHAINED = [
+    pytest.param(model, marks=[pytest.mark.slow] if i % 24 else [])
+    for i, model in enumerate(MODELS)
+]
+
+
+@pytest.mark.parametrize("unbroken", CHAINED, indirect=True)
+def test_A12_B22_killed_six_times(unbroken, mnist_root):
+    model, root, whole = unbroken
+    overrides = tiny(model, root / "chain", mnist_root)
+    codes = [train(overrides, die=(*place, BEFORE)) for place in CHAIN]
+    assert codes.count(-9) >= 5 and set(codes) <= {-9, 0}, codes
+    assert train(overrides) == 0
+    run = only_run(root / "chain")
+    assert_same(whole, outcome(run))
+    last, first = (
+        torch.load(newest(only_run(folder)), weights_only=True)
+        for folder in (root / "chain", root / "whole")
+    )
+    assert dict(flat(last)).keys() == dict(flat(first)).keys()
+    for (key, value), (_, other) in zip(flat(last), flat(first), strict=True):
+        assert same(value, other), f"B22: {key}"
+
+
 @pytest.mark.parametrize("unbroken", EXTENDED, indirect=True)
-def test_a_finished_run_is_left_alone_and_a_larger_budget_extends_it(unbroken, mnist_root):
+def test_A13_a_finished_run_is_left_alone_and_a_larger_budget_extends_it(unbroken, mnist_root):
     model, root, _ = unbroken
     folder = root / "short"
     assert train(tiny(model, folder, mnist_root, iterations=6)) == 0

@@ -6,7 +6,10 @@ import stat
 
 import pytest
 
+from lightning_gen.runs.checkpoint import CheckpointStore
 from lightning_gen.runs.preemption import StopRequest
+from tests.faults.hooks import PLAY, signalled
+from tests.system.harness import only_run, tiny, train
 
 
 @pytest.fixture
@@ -65,3 +68,25 @@ def test_A06_failing_to_requeue_is_a_warning(scontrol, monkeypatch, tmp_path, ca
     caplog.clear()
     assert not StopRequest().requeue(signal.SIGUSR1)
     assert "could not requeue job 77: " in caplog.text
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_A05_A06_a_run_is_saved_first_and_then_requeued(code, tmp_path, mnist_root):
+    tools, runs = tmp_path / "bin", tmp_path / "runs"
+    tools.mkdir()
+    tool = tools / "scontrol"
+    tool.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\nls {runs}/*/*/checkpoints >> {tmp_path}/calls\n'
+        f"exit {code}\n"
+    )
+    tool.chmod(0o755)
+    environment = {"PATH": f"{tools}:/usr/bin:/bin", "SLURM_JOB_ID": "77"}
+    overrides = tiny("gan", runs, mnist_root)
+    asked = (PLAY, 9, signal.SIGUSR1)
+    assert signalled(overrides, asked, environment=environment) == 75
+    payload, path = CheckpointStore(only_run(runs) / "checkpoints").latest()
+    assert payload["iteration"] == 5
+    first, *files = (tmp_path / "calls").read_text().splitlines()
+    assert first == "requeue 77"
+    assert path.name in files, "the state was durable before the job was queued again"
+    assert train(overrides) == 0

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from lightning_gen.errors import OutputError
+from lightning_gen.runs.checkpoint import CheckpointStore
 from lightning_gen.runs.run import Run
+from tests.faults.stores import payload
+from tests.system.harness import tiny, train
 
 
 def reopen(config):

@@ -8,11 +8,14 @@ and never starts from nothing.
 import random
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lightning_gen.errors import CheckpointError
 from lightning_gen.runs import checkpoint
 from lightning_gen.runs.checkpoint import CheckpointStore, NewerCheckpointError
 from tests.faults.stores import flip, payload
+from tests.system.harness import assert_same, only_run, outcome, tiny, train
 
 
 def test_B06_random_byte_flips_are_all_detected(store):
@@ -101,3 +104,69 @@ def test_B06_nonsense_files_are_refused(store):
 def test_B05_a_missing_file_is_named(store):
     with pytest.raises(CheckpointError, match=r"cannot read .*x\.ckpt: No such file"):
         store.load(store.folder / "x.ckpt")
+
+
+@st.composite
+def damage(draw):
+    """A change of bytes: something else in the place of a stretch, which may be empty."""
+    start = draw(st.floats(0, 1))
+    return start, draw(st.integers(0, 5000)), draw(st.binary(max_size=40))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(changes=st.lists(damage(), min_size=1, max_size=3), size=st.integers(0, 3000))
+def test_B05_B06_no_change_of_bytes_passes(changes, size, tmp_path_factory):
+    store = CheckpointStore(tmp_path_factory.mktemp("store"))
+    path = store.save(payload(size=size), 1, 64)
+    whole = data = path.read_bytes()
+    for start, length, instead in changes:
+        place = int(start * len(data))
+        data = data[:place] + instead + data[place + length :]
+    path.write_bytes(data)
+    if data == whole:
+        store.load(path)
+        return
+    with pytest.raises(CheckpointError):
+        store.load(path)
+
+
+@pytest.mark.slow
+def test_B05_B06_ten_thousand_flips_and_a_thousand_truncations(store, figure):
+    path = store.save(payload(size=5_000), 1, 64)
+    whole, rng = path.read_bytes(), random.Random(1)
+    undetected = 0
+    for _ in range(10_000):
+        place, bit = rng.randrange(len(whole)), 1 << rng.randrange(8)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+        undetected += passes(store, path)
+    for _ in range(1_000):
+        path.write_bytes(whole[: rng.randrange(len(whole))])
+        undetected += passes(store, path)
+    figure("R6", 11_000 - undetected, 11_000)
+    assert not undetected
+
+
+def passes(store, path):
+    try:
+        store.load(path)
+    except CheckpointError:
+        return 0
+    return 1
+
+
+def test_B05_B06_B07_a_run_resumes_from_the_sound_one(tmp_path, mnist_root):
+    whole = tiny("gan", tmp_path / "whole", mnist_root)
+    assert train(whole) == 0
+    overrides = tiny("gan", tmp_path / "cut", mnist_root)
+    play = ("lightning_gen.players", "AlternatingModule", "descending", 17, False)
+    assert train(overrides, die=play) == -9
+    run = only_run(tmp_path / "cut")
+    older, newer = sorted((run / "checkpoints").glob("*.ckpt"))
+    sound = older.read_bytes()
+    for path in (older, newer):
+        path.write_bytes(path.read_bytes()[:1000])
+    assert train(overrides) == 4, "nothing sound is left: never from scratch without a word"
+    assert (run / "checkpoints").exists() and newer.stat().st_size == 1000
+    older.write_bytes(sound)
+    assert train(overrides) == 0
+    assert_same(outcome(only_run(tmp_path / "whole")), outcome(run))

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from lightning_gen.config.compose import check_overrides, instantiate
 from lightning_gen.errors import CheckpointError
 from tests.faults.stores import assert_same, payload
+from tests.models.test_gan import small
+from tests.suited import MODELS, words_of
 
 
 def test_plain_torch_load_opens_it(store):
@@ -77,3 +80,17 @@ def test_a_key_that_is_not_plain_is_refused(store):
     with pytest.raises(CheckpointError, match=r"cannot save a builtins\.tuple") as caught:
         store.save({"a": {(1, 2): 3}}, 1, 64)
     assert caught.value.where == "a key of payload.a"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_has_a_state_that_is_plain(name, store):
+    config = check_overrides([f"model={name}", *words_of(name)])
+    model = instantiate(small(config["model"]))
+    made, _ = model.configure_optimizers()
+    optimizers = [optimizer.state_dict() for optimizer in made]
+    state = {"model": dict(model.state_dict()), "optimizers": optimizers}
+    loaded = torch.load(store.save(state, 1, 64), weights_only=True)
+    assert loaded["model"].keys() == state["model"].keys()
+    for key, tensor in state["model"].items():
+        assert torch.equal(loaded["model"][key], tensor), key
+    assert loaded["optimizers"] == optimizers

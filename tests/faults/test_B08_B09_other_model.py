@@ -1,0 +1,54 @@
+"""A checkpoint of another class (B8) or of other sizes (B9) is refused before any weight is set."""
+
+import re
+
+import pytest
+import torch
+
+from lightning_gen.errors import CheckpointError
+from lightning_gen.runs.state import load_weights
+from tests.models.test_gan import build
+
+
+def held(model):
+    kind = f"{type(model).__module__}.{type(model).__qualname__}"
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    return {"class": kind, "model": state, "iteration": 3, "images_seen": 48}
+
+
+def refused(model, payload):
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(model, payload, "x.ckpt")
+    assert caught.value.where == "x.ckpt"
+    assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
+    assert model.iteration == 0
+    return caught.value.what
+
+
+@pytest.mark.parametrize("other", ["wgan", "vae", "ddpm"])
+def test_B08_another_class_is_named(other):
+    what = refused(build("dcgan"), held(build(other)))
+    assert re.search(rf"is of .*\.{other}\.\w+, the configuration asks for .*\.dcgan\.DCGAN", what)
+
+
+@pytest.mark.parametrize("key, value", [("width", 8), ("latent_dim", 7), ("resolution", 14)])
+def test_B09_other_sizes_are_named_with_both_shapes(key, value):
+    model = build("dcgan")
+    theirs = held(model)
+    changed = 0
+    for name, tensor in theirs["model"].items():
+        if tensor.ndim == 4 and changed < 5:
+            theirs["model"][name] = torch.zeros(value, *tensor.shape[1:])
+            changed += 1
+    what = refused(model, theirs)
+    assert what.startswith(f"{changed} tensors differ; ")
+    assert what.count(" in checkpoint, ") == 3 and what.count(" in model") == 3
+    assert f"({value}, " in what
+
+
+def test_B09_absent_tensors_are_named():
+    model = build("dcgan")
+    theirs = held(model)
+    name, _ = theirs["model"].popitem()
+    assert f"{name}: absent in checkpoint" in refused(model, theirs)
