@@ -16,7 +16,7 @@ from lightning_gen.config import paper
 from lightning_gen.config.problems import NOTHING, Problem
 from lightning_gen.config.signature import Node, Object, Parameter, TargetError, read
 from lightning_gen.config.suggest import did_you_mean, nearest
-from lightning_gen.types import PositiveInt
+from lightning_gen.types import PositiveFloat, PositiveInt
 
 Seed = Annotated[int, Ge(0), Lt(2**32)]
 MANNERS: dict[str, Any] = {"_partial_": bool, "_recursive_": bool, "_convert_": str}
@@ -69,6 +69,7 @@ class Trainer:
     channels_last: bool = False
     compile: bool = False
     threads: PositiveInt | None = None
+    rank_timeout: PositiveFloat = 300.0
 
 
 @dataclass(frozen=True)

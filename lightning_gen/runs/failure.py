@@ -1,11 +1,14 @@
 """An exception that nobody foresaw, as an error that a user can act on."""
 
+import os
 import re
+import traceback
 from typing import Any
 
 import torch
 
 from lightning_gen.errors import LightningGenError
+from lightning_gen.runs.ranks import is_rank_zero
 from lightning_gen.runs.run import Run
 
 _MEMORY = re.compile("out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
@@ -22,6 +25,9 @@ def explain(error: Exception, config: dict[str, Any], run: Run) -> LightningGenE
     where = run.path / "error.log"
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or _MEMORY.search(str(error)):
         return _out_of_memory(config, where)
+    if not is_rank_zero():  # rank 0 reports that this one was lost, and this one why
+        rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK"))
+        return LightningGenError(f"rank {rank}: {error!r}", where=trace(error))
     last = run.checkpoints.newest()
     after = f"the same command goes on from {last}" if last else "no checkpoint was written yet"
     return LightningGenError(
@@ -29,6 +35,12 @@ def explain(error: Exception, config: dict[str, Any], run: Run) -> LightningGenE
         where=where,
         fix=f"mend what the last lines of the traceback there name; {after}",
     )
+
+
+def trace(error: Exception) -> str:
+    """Say in which line of which file an exception arose."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"
 
 
 def _out_of_memory(config: dict[str, Any], where: object) -> LightningGenError:

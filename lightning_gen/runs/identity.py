@@ -20,6 +20,7 @@ HARMLESS = (
     "trainer.num_nodes",
     "trainer.strategy",
     "trainer.threads",
+    "trainer.rank_timeout",
     "data.resident",
     "callbacks.progress",
     "callbacks.throughput",

@@ -24,6 +24,8 @@ from lightning_gen.errors import (
 from lightning_gen.metrics.suited import Suited
 from lightning_gen.randomness import fold
 from lightning_gen.runs.failure import explain
+from lightning_gen.runs.identity import digest
+from lightning_gen.runs.lost import find
 from lightning_gen.runs.ranks import is_rank_zero
 from lightning_gen.runs.run import Run, SilentRun
 from lightning_gen.runs.state import size_of
@@ -98,7 +100,7 @@ def build_trainer(
         accelerator=options["accelerator"],
         devices=devices if devices != "auto" or options["accelerator"] != "cpu" else 1,
         num_nodes=options["num_nodes"],
-        strategy=PlayerDDPStrategy() if several else "auto",
+        strategy=_ranks(config) if several else "auto",
         precision=options["precision"],
         deterministic=options["deterministic"] or None,
         sync_batchnorm=options["sync_batchnorm"],
@@ -116,6 +118,11 @@ def build_trainer(
         enable_model_summary=False,
         default_root_dir=folder,
     )
+
+
+def _ranks(config: dict[str, Any]) -> PlayerDDPStrategy:
+    agreed = f"digest {digest(config)[:8]}, seed {config['seed']}"
+    return PlayerDDPStrategy(agreed, config["trainer"]["rank_timeout"])
 
 
 def hardware(trainer: pl.Trainer) -> str:
@@ -215,7 +222,14 @@ def _train(config: dict[str, Any], run: Run | SilentRun) -> Run | SilentRun:
     run.update_provenance(data_fingerprint=data.fingerprint, device=hardware(trainer))
     run.start_view(config, resumed=newest is not None)
     run.set_status("running")
-    trainer.fit(model, datamodule=data)
+    try:
+        trainer.fit(model, datamodule=data)
+    except RuntimeError as error:
+        loss = find(error, trainer.strategy)
+        if loss is None:
+            raise
+        run.record_exception(error)
+        raise loss from error
     state = "finished" if model.iteration >= data.stop_iteration else "collapsed"
     reason = run.status.get("reason")
     run.set_status(state, iteration=model.iteration, images_seen=model.images_seen, reason=reason)

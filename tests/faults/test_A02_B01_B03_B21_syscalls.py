@@ -19,6 +19,12 @@ needs_strace = pytest.mark.skipif(
     reason="strace, or the permission to trace, is missing",
 )
 KILL, FULL, BROKEN = "signal=SIGKILL", "error=ENOSPC", "error=EIO"
+WRITE = """
+import sys
+from pathlib import Path
+from lightning_gen.runs import atomic
+atomic.write(Path(sys.argv[1]), b"new")
+"""
 WRITING = {"write", "sync", "truncate", "rename", "unlink"}
 
 
@@ -75,7 +81,7 @@ def test_B01_B03_a_failing_call_of_a_save_is_named(fast):
     "action, fault",
     [
         ("step", KILL),
-        ("rewind", KILL),
+        pytest.param("rewind", KILL, marks=pytest.mark.slow),
         pytest.param("step", FULL, marks=pytest.mark.slow),
         pytest.param("step", BROKEN, marks=pytest.mark.slow),
         pytest.param("rewind", FULL, marks=pytest.mark.slow),
@@ -102,18 +108,26 @@ def test_A02_B01_B03_everything_a_run_writes(action, fault, fast, figure, reques
 
 @needs_strace
 def test_B23_what_is_being_written_lies_beside_its_target(tmp_path, python):
-    script = """
-import sys
-from pathlib import Path
-from lightning_gen.runs import atomic
-atomic.write(Path(sys.argv[1]), b"new")
-"""
     log = tmp_path / "log"
     (tmp_path / "runs").mkdir()
     prefix = ["strace", "-f", "-o", log, "-e", "trace=openat,?rename,?renameat,?renameat2"]
     env = {**os.environ, "TMPDIR": "/dev/shm", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = python(script, tmp_path / "runs" / "file", env=env, prefix=prefix)
+    done = python(WRITE, tmp_path / "runs" / "file", env=env, prefix=prefix)
     assert done.returncode == 0, done.stderr
     made = [line for line in log.read_text().splitlines() if "O_CREAT" in line or "rename" in line]
     assert len(made) == 2
     assert all(f'"{tmp_path}/runs/.file.' in line for line in made), made
+
+
+@needs_strace
+def test_R4_syncs_the_file_before_the_rename_and_the_folder_after(tmp_path, python):
+    log = tmp_path / "log"
+    (tmp_path / "runs").mkdir()
+    calls = "trace=fsync,?rename,?renameat,?renameat2"
+    prefix = ["strace", "-f", "-y", "-o", log, "-e", calls]
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = python(WRITE, tmp_path / "runs" / "file", env=env, prefix=prefix)
+    assert done.returncode == 0, done.stderr
+    made = [line.split(maxsplit=1)[1] for line in log.read_text().splitlines() if "(" in line]
+    assert [line[: line.index("(")].rstrip("at2") for line in made] == ["fsync", "rename", "fsync"]
+    assert f"<{tmp_path}/runs/.file." in made[0] and f"<{tmp_path}/runs>" in made[2]
