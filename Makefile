@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo reproduce test test-slow check setup clean
+.PHONY: help demo reproduce test test-slow faults soak check setup clean
 
 help:
 	@echo "make demo       train, score and show a DCGAN on the real MNIST"
 	@echo "make reproduce  check every answer that is known without training, against what is published"
 	@echo "make test       lint, types, doctests and tests"
 	@echo "make test-slow  the tests that train for minutes"
+	@echo "make faults     the short tests of faults, and docs/FAULTS.md anew"
+	@echo "make soak       a thousand kills, ten thousand flips, every model: hours"
 	@echo "make check      lint and types only"
 
 setup: $(VENV)/.installed
@@ -40,6 +42,13 @@ test: check
 
 test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
+
+faults: setup
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/faults.py
+
+# SOAK=100 SOAK_SECONDS=300 make soak: fewer kills, and less time of them.
+soak: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults -m slow
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

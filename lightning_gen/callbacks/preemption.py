@@ -28,6 +28,7 @@ class Preemption(RunCallback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Install the handlers, over the ones Lightning has just installed."""
         self.request.__enter__()
+        self.request.signum = StopRequest.asked
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
         """Save and leave if any rank was asked to; the last step goes on to the end instead."""

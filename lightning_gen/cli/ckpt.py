@@ -47,10 +47,9 @@ def find(path: Path) -> list[Path]:
     Raises:
         CheckpointError: If there are none.
     """
-    folders = (path / "checkpoints", path)
-    found = next((f for f in (sorted(d.glob("*.ckpt")) for d in folders) if f), [])
     if path.is_file():
         return [path]
+    found = sorted((path / "checkpoints").glob("*.ckpt")) or sorted(path.glob("*.ckpt"))
     if not found:
         raise CheckpointError(
             f"no checkpoint at {path}", where=path, fix="a file *.ckpt, or the folder of a run"

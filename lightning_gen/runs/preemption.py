@@ -36,6 +36,7 @@ class StopRequest:
     """
 
     LIMITS: ClassVar[dict[int, int]] = {signal.SIGINT: 2, signal.SIGTERM: 3}
+    asked: ClassVar[int | None] = None  # with at_once; whoever swallowed the error, it is known
     SIGNALS: ClassVar[tuple[int, ...]] = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
     def __init__(self, at_once: bool = False) -> None:
@@ -47,6 +48,8 @@ class StopRequest:
 
     def __enter__(self) -> Self:
         """Install the handlers, in the main thread; elsewhere Python allows none."""
+        if self.at_once:
+            StopRequest.asked = None
         if threading.current_thread() is threading.main_thread() and not self._before:
             self._before = {s: signal.signal(s, self._handle) for s in self.SIGNALS}
         return self
@@ -65,6 +68,7 @@ class StopRequest:
         if self.signum is None:
             self.signum = signum
             if self.at_once:
+                StopRequest.asked = signum
                 raise self.ending(signum, "asked to stop before the first step")
 
     @classmethod

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from lightning_gen.runs.checkpoint import CheckpointStore
-from tests.faults.hooks import DATA, LOG, MODEL, PLAY, RESUME, SAVE, signalled
+from tests.faults.hooks import DATA, MODEL, PLAY, RESUME, SAVE, signalled
 from tests.system.harness import CONTEXT, _run, assert_same, only_run, outcome, tiny, train
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
@@ -83,21 +83,21 @@ def test_A03_a_signal_while_torch_is_imported(popen, tmp_path, mnist_root):
 
 def test_A04_a_second_signal_while_saving_is_ignored(tmp_path, mnist_root):
     overrides = tiny("wgan_gp", tmp_path, mnist_root)
-    assert signalled(overrides, (PLAY, 14, TERM), (SAVE, 2, TERM)) == 75
+    assert signalled(overrides, (PLAY, 14, TERM), (SAVE, 3, TERM)) == 75
     payload, _ = CheckpointStore(only_run(tmp_path) / "checkpoints").latest()
-    assert payload["iteration"] == 5, "the third play of a step of 2 + 1 is the fifth step"
+    assert payload["iteration"] == 5, "the 14th turn is of the fifth step: two of D, one of G"
 
 
 @pytest.mark.parametrize(
     ("signals", "code"),
-    [([(PLAY, 14, TERM), (LOG, 6, TERM), (SAVE, 2, TERM)], 143), ([(PLAY, 14, INT)] * 2, 130)],
+    [([(PLAY, 14, TERM), (SAVE, 3, TERM), (SAVE, 3, TERM)], 143), ([(PLAY, 14, INT)] * 2, 130)],
     ids=["SIGTERM", "Ctrl-C"],
 )
 def test_A04_A08_insisting_ends_at_once_and_loses_nothing(signals, code, tmp_path, mnist_root):
     overrides = tiny("wgan_gp", tmp_path, mnist_root)
     assert signalled(overrides, *signals) == code
     store = CheckpointStore(only_run(tmp_path) / "checkpoints")
-    assert store.latest()[0]["iteration"] == 3
+    assert store.latest()[0]["iteration"] == 4
     assert train(overrides) == 0
 
 

@@ -161,12 +161,13 @@ def test_B05_B06_B07_a_run_resumes_from_the_sound_one(tmp_path, mnist_root):
     play = ("lightning_gen.players", "AlternatingModule", "descending", 17, False)
     assert train(overrides, die=play) == -9
     run = only_run(tmp_path / "cut")
-    older, newer = sorted((run / "checkpoints").glob("*.ckpt"))
-    sound = older.read_bytes()
-    for path in (older, newer):
-        path.write_bytes(path.read_bytes()[:1000])
+    sound = {path: path.read_bytes() for path in sorted((run / "checkpoints").glob("*.ckpt"))}
+    for path, data in sound.items():
+        path.write_bytes(data[:1000])
     assert train(overrides) == 4, "nothing sound is left: never from scratch without a word"
-    assert (run / "checkpoints").exists() and newer.stat().st_size == 1000
-    older.write_bytes(sound)
+    *older, newest = sound
+    assert len(older) >= 1 and newest.stat().st_size == 1000
+    for path in older:
+        path.write_bytes(sound[path])
     assert train(overrides) == 0
     assert_same(outcome(only_run(tmp_path / "whole")), outcome(run))
