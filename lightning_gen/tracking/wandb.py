@@ -2,7 +2,8 @@
 
 The run on disk is the truth and W&B is a view of it. All of W&B lives in a helper process
 (:mod:`lightning_gen.tracking.wandb_process`) behind a bounded queue, so that no key, no server, a
-server that hangs, or a crash of W&B can neither stop training nor slow it down.
+server that hangs, or a crash of W&B can neither stop training nor slow it down. Training waits for W&B at
+two places only, its start and its end, and there no longer than the two timeouts of the view.
 """
 
 import json
@@ -12,6 +13,7 @@ import shlex
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,13 +25,24 @@ from lightning_gen.runs.provenance import redact, redact_command
 from lightning_gen.types import PositiveFloat
 
 _CAPACITY = 100_000  # records that may wait for W&B: some 30 MB
-_LOCAL_START = 30.0  # seconds an offline start may take: imports from a slow disk, no network
+_LOCAL_START = 30.0  # seconds a local step may take: imports from a slow disk, no network
 
 
 class _Helper:
-    """The helper process and the one thread that speaks with it."""
+    """The helper process and the one thread that speaks with it.
 
-    def __init__(self, settings: dict[str, Any], backlog: Sequence[str] = ()) -> None:
+    Args:
+        settings: The first line it reads.
+        backlog: Records to write first.
+        records: Records to write then, as they come, once :meth:`accept` is called.
+    """
+
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        backlog: Sequence[str] = (),
+        records: "queue.Queue[str | None] | None" = None,
+    ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "lightning_gen.tracking.wandb_process"],
             stdin=subprocess.PIPE,
@@ -38,10 +51,12 @@ class _Helper:
             encoding="utf-8",
             start_new_session=True,  # out of reach of Ctrl-C
         )
-        self.queue: queue.Queue[str | None] = queue.Queue(_CAPACITY)
+        self.queue = queue.Queue(_CAPACITY) if records is None else records
         self.last_words: dict[str, Any] = {}
         self.sent = 0
         self._answers: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._decided = threading.Event()
+        self._accepted = False
         self._thread = threading.Thread(
             target=self._speak, args=(json.dumps(settings, default=str), backlog), daemon=True
         )
@@ -53,6 +68,9 @@ class _Helper:
             self._write(settings)
             for _ in ("resolved", "started"):
                 self._answers.put(json.loads(self.process.stdout.readline() or "{}"))
+            self._decided.wait()
+            if not self._accepted:
+                return
             for line in backlog:
                 self._write(line)
             while (following := self.queue.get()) is not None:
@@ -71,6 +89,11 @@ class _Helper:
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         self.sent += 1
+
+    def accept(self) -> None:
+        """Let the records go to this helper; another may not have any of them afterwards."""
+        self._accepted = True
+        self._decided.set()
 
     def wait(self, seconds: float) -> dict[str, Any]:
         """Return the helper's next answer; ``failed`` says why there is none."""
@@ -95,10 +118,11 @@ class _Helper:
             self.queue.put(None, timeout=seconds)
         except queue.Full:
             return False
-        sent = -1
-        while self._thread.is_alive() and sent != self.sent:
-            sent = self.sent
-            self._thread.join(seconds)
+        sent, since = self.sent, time.monotonic()
+        while self._thread.is_alive() and time.monotonic() - since < seconds:
+            self._thread.join(0.1)
+            if self.sent != sent:
+                sent, since = self.sent, time.monotonic()
         return not self._thread.is_alive()
 
     def _wake(self) -> None:
@@ -109,7 +133,9 @@ class _Helper:
     def kill(self) -> None:
         """End the process, whatever it is doing."""
         self.process.kill()
-        self._wake()
+        self._decided.set()
+        if self._accepted:
+            self._wake()
         with suppress(subprocess.TimeoutExpired):  # stuck in a system call: not our wait
             self.process.wait(1)
 
@@ -151,7 +177,8 @@ class WandbView:
         group: W&B group; None is the experiment.
         job_type: W&B job type.
         tags: Added to the run's tags.
-        start_timeout: Seconds in which an online start must succeed or go offline.
+        start_timeout: Seconds in which an online start must succeed or go offline, and which
+            training waits for a start; after that W&B starts beside it and loses no record.
         finish_timeout: Seconds without progress after which an upload is left to ``wandb sync``.
     """
 
@@ -177,6 +204,10 @@ class WandbView:
         self.url: str | None = None
         self.directory: Path | None = None
         self._helper: _Helper | None = None
+        self._records: queue.Queue[str | None] = queue.Queue(_CAPACITY)
+        self._opening: threading.Thread | None = None
+        self._tried: _Helper | None = None  # not started yet
+        self._closed = False
 
     def start(
         self,
@@ -238,10 +269,15 @@ class WandbView:
             past += [(row["iteration"], ("alert", t, text, row)) for t, text, row in alerts]
             past.sort(key=lambda timed: timed[0])
         records = [record for _, record in past] + ([("scores", list(scores))] if scores else [])
-        try:
-            self._open(mode, settings, [json.dumps(record, default=str) for record in records])
-        except OSError as error:
-            _say(f"off, {error}; the run's own history is complete without it")
+        backlog = [json.dumps(record, default=str) for record in records]
+        self._records, self._closed = queue.Queue(_CAPACITY), False
+        self._opening = threading.Thread(
+            target=self._open_or_say, args=(mode, settings, backlog), daemon=True
+        )
+        self._opening.start()
+        self._opening.join(self.start_timeout)
+        if self._opening.is_alive():
+            _say(f"not started after {self.start_timeout:g} s; training goes on meanwhile")
 
     @property
     def requested_mode(self) -> str:
@@ -251,24 +287,33 @@ class WandbView:
             asked, "online"
         )
 
+    def _open_or_say(self, mode: str, settings: dict[str, Any], backlog: Sequence[str]) -> None:
+        try:
+            self._open(mode, settings, backlog)
+        except OSError as error:
+            _say(f"off, {error}; the run's own history is complete without it")
+        finally:
+            self._tried = None
+
     def _open(self, mode: str, settings: dict[str, Any], backlog: Sequence[str]) -> None:
         init, reason = settings["init"], None
         # After a failed online start W&B may fail offline too: so that is another process.
         for attempt in ("online", "offline") if mode == "online" else ("offline",):
             settings["uploaded"] = _uploaded(Path(init["dir"], "wandb"), init["id"])
-            helper = _Helper({**settings, "mode": attempt}, backlog)
+            helper = self._tried = _Helper({**settings, "mode": attempt}, backlog, self._records)
             answer = resolved = helper.wait(_LOCAL_START)
             if "failed" not in resolved:
                 online = resolved["mode"] == "online"
-                answer = helper.wait(0.5 * self.start_timeout if online else _LOCAL_START)
-            if "failed" not in answer:
+                answer = helper.wait(self.start_timeout if online else _LOCAL_START)
+            if "failed" not in answer and not self._closed:
                 break
             helper.kill()
+            if self._closed:
+                return
             reason = f"{resolved.get('server', 'W&B')}: {answer['failed']}"
         else:
             _say(f"off, {reason}; the run's own history is complete without it")
             return
-        self._helper = helper
         self.directory = Path(answer["directory"])
         if resolved["mode"] == "online":
             self.url = answer["url"]
@@ -276,6 +321,8 @@ class WandbView:
         else:
             why = resolved["reason"] or reason
             _say(f"offline{f', {why}' if why else ''}; to upload: {self.how_to_open}")
+        self._helper = helper
+        helper.accept()
 
     @property
     def how_to_open(self) -> str | None:
@@ -313,6 +360,13 @@ class WandbView:
             status: How the run ended; anything but ``finished`` shows as failed.
         """
         self._send("close", status)
+        if self._opening is not None:
+            self._opening.join(self.finish_timeout)
+            self._closed = True
+            if (tried := self._tried) is not None:
+                tried.kill()
+                _say(f"not started in {self.finish_timeout:g} s more; "
+                     "the run's own history is complete without it")  # fmt: skip
         helper, self._helper = self._helper, None
         if helper is None:
             return
@@ -326,18 +380,21 @@ class WandbView:
             _say(f"pictures not shown: {len(lost)}, the first: {lost[0]}")
 
     def _send(self, *record: Any) -> None:
-        helper = self._helper
-        if helper is None:
+        opening = self._opening is not None and self._opening.is_alive()
+        helper = self._helper  # looked up second: an opening that has ended has set it
+        if self._closed or (helper is None and not opening):
             return
-        failure = helper.failure
+        failure = helper.failure if helper is not None else None
         if failure is None:
             try:
-                helper.queue.put_nowait(json.dumps(record, default=str))
+                self._records.put_nowait(json.dumps(record, default=str))
                 return
             except queue.Full:
                 failure = f"{_CAPACITY} records behind"
-        helper.kill()
+        self._closed = True
         self._helper = None
+        for process in filter(None, (helper, self._tried)):
+            process.kill()
         _say(f"stopped, {failure}; training goes on and the run's own history is complete. "
              "Resuming the run starts W&B again with all of it")  # fmt: skip
 
