@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -312,16 +313,27 @@ class _Composer:
 
     def check(self, config: DictConfig, name: str) -> dict[str, Any] | None:
         """Resolve, then schema and rules."""
-        try:
-            plain = OmegaConf.to_container(config, resolve=True)
-        except OmegaConfBaseException as error:
-            key = str(getattr(error, "full_key", None) or "configuration")
-            self.problem(key, shorten(_reason(error), 160))
-            return None
+        broken: dict[str, str] = {}  # keys whose interpolation fails, and why
+        while True:
+            try:
+                plain = OmegaConf.to_container(config, resolve=True)
+                break
+            except OmegaConfBaseException as error:
+                key, reason = str(getattr(error, "full_key", None) or ""), _reason(error)
+                if not key or key in broken:
+                    self.problem(key or "configuration", shorten(reason, 160))
+                    return None
+                broken[key] = reason
+                OmegaConf.update(config, key, None, force_add=True)
         values = cast(dict[str, Any], plain)
         values["experiment_name"] = values.get("experiment_name") or name
         checked, problems = schema.validate(values)
-        self.problems += rules.merge(problems, rules.check(checked))
+        found = rules.merge(problems, rules.check(checked))
+        self.problems += (found := [p for p in found if p.key not in broken])
+        wrong = [p.key for p in found]
+        for key, reason in broken.items():
+            if not _lies_in(_sought(reason), wrong):  # else it follows from that mistake
+                self.problem(key, shorten(reason, 160))
         return checked
 
     def load(self, lines: list[str]) -> _Base | None:
@@ -457,6 +469,17 @@ def _line(override: Override) -> str:
 def _reason(error: Exception) -> str:
     """What lies behind an error of Hydra's, in one line without OmegaConf's particulars."""
     return " ".join(str(error.__cause__ or error).split("full_key:")[0].split())
+
+
+def _sought(reason: str) -> str:
+    """The key that an interpolation looks for in vain."""
+    named = re.search(r"(?:Interpolation key '|trying to access )([\w.]+)", reason)
+    return named[1] if named else ""
+
+
+def _lies_in(key: str, keys: Sequence[str]) -> bool:
+    """Whether a key is one of some, or below one."""
+    return any(key == k or key.startswith(f"{k}.") for k in keys)
 
 
 def _listing(group: str, options: Sequence[str] = ()) -> str | None:

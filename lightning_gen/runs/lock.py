@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,10 @@ from lightning_gen.errors import OutputError
 from lightning_gen.runs import atomic
 
 
+class InUseError(OutputError):
+    """Another process has the run."""
+
+
 class RunLock:
     """An exclusive lock on a folder, freed by the system when its holder dies.
 
@@ -21,7 +26,8 @@ class RunLock:
         folder: The folder, which exists.
 
     Raises:
-        OutputError: If another process holds it, with its pid and host, or it is not writable.
+        InUseError: If another process holds it, with its pid and host.
+        OutputError: If it is not writable.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,7 +37,7 @@ class RunLock:
             try:
                 self._lock.acquire(timeout=0)
             except Timeout:
-                raise OutputError(
+                raise InUseError(
                     f"{folder} is in use by {self._describe_holder()}",
                     where=folder,
                     fix="wait for it or stop it; for another run beside it, run.fresh=true",
@@ -48,11 +54,14 @@ class RunLock:
             raise
 
     def _describe_holder(self) -> str:
-        try:
-            holder = json.loads(self._holder.read_text())
-            return f"pid {holder['pid']} on {holder['host']} since {holder['since']}"
-        except (OSError, ValueError, KeyError):
-            return "another process"
+        """Who holds the lock; one that has just taken it says so in a moment."""
+        for _ in range(10):
+            with suppress(OSError, ValueError, KeyError):
+                holder = json.loads(self._holder.read_text())
+                if holder["host"] != socket.gethostname() or _is_alive(holder["pid"]):
+                    return f"pid {holder['pid']} on {holder['host']} since {holder['since']}"
+            time.sleep(0.1)
+        return "another process"
 
     def release(self) -> None:
         """Give the folder back."""
@@ -66,3 +75,14 @@ class RunLock:
 
     def __exit__(self, *exc_info: object) -> None:
         self.release()
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process of this host is there: the note of one that was killed stays behind."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from lightning_gen.errors import ConfigError, Interrupted, OutputError, Preempted
 from lightning_gen.runs import atomic, history, identity, provenance
-from lightning_gen.runs.lock import RunLock
+from lightning_gen.runs.lock import InUseError, RunLock
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -104,8 +104,7 @@ class Run:
             ConfigError: If the run exists with another configuration, unless each differing key is
                 harmless or named in ``resume.allow``.
         """
-        path = _claim(config)
-        lock = RunLock(path)
+        path, lock = _claim(config)
         try:
             run = cls(path, config, lock)
             for folder in (path, path / "checkpoints", path / "samples"):
@@ -530,18 +529,30 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _claim(config: Mapping[str, Any]) -> Path:
-    """Find or make the folder; with ``run.fresh`` the next one that is free.
+def _claim(config: Mapping[str, Any]) -> tuple[Path, RunLock]:
+    """Find or make the folder and lock it; with ``run.fresh`` the next one that is free.
 
     A job that SLURM has requeued continues the newest one it made.
     """
+    requeued = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+    own = bool((config.get("run") or {}).get("fresh")) and not requeued
+    while True:
+        path = _folder(config, requeued)
+        try:
+            return path, RunLock(path)
+        except InUseError:
+            if not own:  # else a plain start of the same moment took the new folder
+                raise
+
+
+def _folder(config: Mapping[str, Any], requeued: bool) -> Path:
     path = identity.run_path(config)
     names = chain([path], (path.with_name(f"{path.name}-fresh{n}") for n in count(2)))
     with atomic.output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if not (config.get("run") or {}).get("fresh"):
             path.mkdir(exist_ok=True)
-        elif os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
+        elif requeued:
             path = [path, *takewhile(Path.exists, names)][-1]
             path.mkdir(exist_ok=True)
         else:

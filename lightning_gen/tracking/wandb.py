@@ -2,8 +2,8 @@
 
 The run on disk is the truth and W&B is a view of it. All of W&B lives in a helper process
 (:mod:`lightning_gen.tracking.wandb_process`) behind a bounded queue, so that no key, no server, a
-server that hangs, or a crash of W&B can neither stop training nor slow it down. Training waits for W&B at
-two places only, its start and its end, and there no longer than the two timeouts of the view.
+server that hangs, or a crash of W&B can neither stop training nor slow it down. Training waits only
+at its start and at its end, and there no longer than the two timeouts of the view.
 """
 
 import json

@@ -148,7 +148,11 @@ class LoopbackServer:
         run = self.bucket(asked.get("name") or asked["id"])
         new = not run.fields
         run.fields |= {key: value for key, value in asked.items() if value is not None}
-        project = {"id": "p", "name": run.fields.get("project"), "entity": {"id": "e", "name": ENTITY}}
+        project = {
+            "id": "p",
+            "name": run.fields.get("project"),
+            "entity": {"id": "e", "name": ENTITY},
+        }
         bucket = {"id": run.name, "name": run.name, "displayName": run.fields.get("displayName")}
         bucket |= {"description": None, "config": run.fields.get("config"), "sweepName": None}
         bucket |= {"project": project, "historyLineCount": len(run.lines(HISTORY))}

@@ -25,7 +25,16 @@ from tests.faults.wandb_harness import (
     wait_until_gone,
 )
 
-TROUBLES = ["no key", "refused", "black hole", "500s", "slow", "killed helper", "full disk", "proxy"]
+TROUBLES = [
+    "no key",
+    "refused",
+    "black hole",
+    "500s",
+    "slow",
+    "killed helper",
+    "full disk",
+    "proxy",
+]
 STEPS, WAIT, ROOM = 200, 10.0, 4.0  # ROOM: what a loaded machine adds
 STEP_TIME = 0.01
 MANNERS = {"no key": "refuse", "black hole": "hang", "500s": "500", "slow": "slow", "proxy": "cut"}
@@ -45,7 +54,10 @@ class Case:
     def environment(self):
         more = {}
         if self.place == "begin":
-            more = {"no key": {"WANDB_API_KEY": None}, "proxy": {"HTTP_PROXY": "http://127.0.0.1:9"}}
+            more = {
+                "no key": {"WANDB_API_KEY": None},
+                "proxy": {"HTTP_PROXY": "http://127.0.0.1:9"},
+            }
         return environment(self.server, **more.get(self.trouble, {}))
 
     def strike(self):

