@@ -29,6 +29,8 @@ ModePolicy = Literal["convert", "exact"]
 REFUSED_FORMATS = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
 CHUNK = 64
 """Pictures a process decodes at a time; a few chunks are decoded without starting processes."""
+PATIENCE = 300.0
+"""Seconds after which a decoding process that does not answer counts as hung."""
 MAX_MEMBER_BYTES = 32 * 2**20
 """Largest picture that is read out of an archive."""
 
@@ -254,7 +256,7 @@ def decode_all(
         What ``read`` makes of each file (an array (C, H, W)), or the reason why it cannot be used.
 
     Raises:
-        BadPicture: A decoding process was killed; the files it may have been at are named.
+        BadPicture: A decoding process was killed or hangs; the files it may have been at are named.
     """
     chunks = [paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK)]
     workers = min(_cores(), len(chunks) // 4)
@@ -273,15 +275,16 @@ def decode_all(
             for chunk in [*chunks, *[[]] * 2 * workers]:  # Empty ones push the last ones out.
                 ahead.append(pool.submit(_decode_chunk, chunk, policy, read))
                 if len(ahead) > 2 * workers:
-                    decoded = ahead.popleft().result()
+                    decoded = ahead.popleft().result(PATIENCE)
                     yield from decoded
                     done += len(decoded)
-        except BrokenProcessPool:
-            after = 2 * workers * CHUNK
-            what = (
-                f"a decoding process was killed at {paths[done]} or one of {after} files after it"
-            )
-            raise BadPicture(what) from None
+        except (BrokenProcessPool, TimeoutError) as error:
+            for process in list(pool._processes.values()):
+                process.kill()  # one that hangs would be waited for
+            slow = isinstance(error, TimeoutError)
+            what = f"has not answered for {PATIENCE:g} s" if slow else "was killed"
+            where = f"{paths[done]} or one of {2 * workers * CHUNK} files after it"
+            raise BadPicture(f"a decoding process {what} at {where}") from None
 
 
 def _cores() -> int:

@@ -1,5 +1,6 @@
 """Evaluators: one pass over the samples of a model, every metric, and each score's protocol."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -119,13 +120,20 @@ def measure(
         except MetricError as error:
             parts = [error.what, error.where and f"where: {error.where}", error.fix]
             values, note = {}, "; ".join(str(part) for part in parts if part)
-        notes = values.pop("notes", {})
+        notes = {**values.pop("notes", {}), **_not_finite(values, SCORES[metric])}
         pictures |= values.pop("pictures", {})
         for name in SCORES[metric]:
             value, ci = values.get(name), values.get(f"{name}_ci")
             scores.append(Score(name, value, protocol, ci=ci, note=notes.get(name, note)))
         extras |= values
     return Evaluation(scores, extras, pictures)
+
+
+def _not_finite(values: Measured, names: Sequence[str]) -> dict[str, str]:
+    """Take scores that are no numbers out of the values; give each the remark that says so."""
+    bad = [n for n in names if values.get(n) is not None and not math.isfinite(values[n])]
+    why = "features or logits are too large to compute on"
+    return {name: f"it is {values.pop(name)}: {why}" for name in bad}
 
 
 def refusing(error: MetricError) -> Measure:

