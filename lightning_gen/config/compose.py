@@ -32,6 +32,7 @@ from lightning_gen.errors import ConfigError
 MOST_CHECKED = 64  # combinations of a sweep; each of the rest is checked when its job starts
 LISTED = {"model": "models", "data": "data", "experiment": "experiments", "metrics": "metrics"}
 HEADER = "an experiment's first line is '# @package _global_', and it is a mapping"
+PLUGINS = ("joblib", "submitit")  # launchers of Hydra's, an extra of the package
 REFUSED_FLAGS = ("--config-path", "-cp", "--config-name", "-cn")
 
 
@@ -351,12 +352,7 @@ class _Composer:
         except UnicodeDecodeError as error:
             self.problem("configuration", f"a file is not UTF-8 ({error})")
         except MissingConfigException as error:
-            name = error.missing_cfg_file or "configuration"
-            group, _, choice = name.rpartition("/")
-            near = did_you_mean(nearest(choice, error.options or []))
-            self.problem(
-                name, "there is no such file", near=near, remedy=_listing(group.strip("/"))
-            )
+            self.problems.append(_missing(error))
         except (HydraException, OmegaConfBaseException) as error:
             remedy = HEADER if f"@{experiments.GROUP}." in str(error) else None
             self.problem("configuration", shorten(_reason(error), 240), remedy=remedy)
@@ -469,6 +465,17 @@ def _line(override: Override) -> str:
 def _reason(error: Exception) -> str:
     """What lies behind an error of Hydra's, in one line without OmegaConf's particulars."""
     return " ".join(str(error.__cause__ or error).split("full_key:")[0].split())
+
+
+def _missing(error: MissingConfigException) -> Problem:
+    """A file that a composition names and that is not there."""
+    name = error.missing_cfg_file or "configuration"
+    group, _, choice = name.rpartition("/")
+    if choice.startswith(PLUGINS):
+        rule = f"Hydra's {choice} is not installed"
+        return Problem("launcher", rule, remedy='pip install "lightning-gen[sweep]"')
+    near = did_you_mean(nearest(choice, error.options or []))
+    return Problem(name, "there is no such file", near=near, remedy=_listing(group.strip("/")))
 
 
 def _sought(reason: str) -> str:

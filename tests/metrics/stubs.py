@@ -1,5 +1,6 @@
 """A data set, a model and an extractor small enough for arithmetic."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -7,7 +8,9 @@ import torch
 from torch import Tensor
 
 from lightning_gen.core import ImageBatch
+from lightning_gen.metrics.evaluator import FeatureEvaluator
 from lightning_gen.metrics.extractors import Extractor, Features
+from lightning_gen.metrics.protocol import Evaluation
 
 
 class TinyExtractor(Extractor):
@@ -74,3 +77,33 @@ class Model:
     def sample(self, n: int, *, labels: Tensor | None, generator: torch.Generator) -> Tensor:
         torch.rand(3)  # as dropout would, from torch's own generator
         return self.change(torch.rand(n, *self.shape, generator=generator) * 2 - 1, labels)
+
+
+def evaluator(folder, **kwargs):
+    settings = {"n_fake": 300, "kid_subsets": 4, "kid_subset_size": 100, "cache": str(folder)}
+    return FeatureEvaluator(TinyExtractor(), **(settings | kwargs))
+
+
+def values(evaluation: Evaluation):
+    return {score.name: score.value for score in evaluation.scores}
+
+
+def shifted(x, _):
+    return (x + 0.2).clamp(-1, 1)
+
+
+class Threads:
+    """Ranks as threads of this process, and a gather over them."""
+
+    def __init__(self, world):
+        self.barrier, self.slots = threading.Barrier(world, timeout=60), [None] * world
+
+    def gather_of(self, rank):
+        def gather(tensor):
+            self.slots[rank] = tensor
+            self.barrier.wait()
+            whole = torch.cat(self.slots)
+            self.barrier.wait()
+            return whole
+
+        return gather

@@ -4,15 +4,11 @@ import inspect
 import json
 import logging
 import math
-import os
-import subprocess
-import sys
 import threading
 from typing import get_args
 
 import pytest
 import torch
-import torch.distributed as dist
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 from sklearn.cluster import KMeans
@@ -26,25 +22,12 @@ from lightning_gen.metrics.evaluator import (
 )
 from lightning_gen.metrics.feature_pass import Team, draw
 from lightning_gen.metrics.ndb import ndb
-from lightning_gen.metrics.protocol import Evaluation, Score
+from lightning_gen.metrics.protocol import Score
 from lightning_gen.randomness import fold
 from lightning_gen.tracking.panels import EVALUATORS
-from tests.metrics.stubs import Data, Model, TinyExtractor
+from tests.metrics.stubs import Data, Model, Threads, TinyExtractor, evaluator, shifted, values
 
 OF_FEATURES = ["fid", "kid", "inception_score", "prdc", "modes", "diversity"]
-
-
-def evaluator(folder, **kwargs):
-    settings = {"n_fake": 300, "kid_subsets": 4, "kid_subset_size": 100, "cache": str(folder)}
-    return FeatureEvaluator(TinyExtractor(), **(settings | kwargs))
-
-
-def values(evaluation: Evaluation):
-    return {score.name: score.value for score in evaluation.scores}
-
-
-def shifted(x, _):
-    return (x + 0.2).clamp(-1, 1)
 
 
 def test_every_metric_has_a_score_with_its_protocol(tmp_path):
@@ -132,99 +115,6 @@ def test_raw_and_averaged_weights(tmp_path):
         assert score.protocol.weights == weights
         assert set(drawn) == {weights == "raw"}
     assert ours.evaluate(Model(), Data()).scores[0].protocol.weights == "raw"
-
-
-def test_too_few_samples_are_refused_one_metric_at_a_time(tmp_path):
-    evaluation = evaluator(tmp_path).evaluate(Model(), Data(), n_fake=6)
-    by_metric = {score.metric: score for score in evaluation.scores}
-    assert "6 samples give no covariance of 6 features" in by_metric["fid"].note
-    assert "do not fill a KID subset" in by_metric["kid"].note
-    assert "too few for an inception score" in by_metric["inception_score"].note
-    assert by_metric["precision"].value is not None
-    assert "fid" not in evaluation.extras
-    one = evaluator(tmp_path).evaluate(Model(), Data(), n_fake=1)
-    assert "1 points have no 5-th neighbour" in {s.metric: s.note for s in one.scores}["recall"]
-
-
-def test_an_extractor_without_weights_costs_the_scores_and_no_more(tmp_path):
-    ours = FeatureEvaluator("inception", weights_path=str(tmp_path / "no.pth"), cache=str(tmp_path))
-    evaluation = ours.evaluate(Model(), Data())
-    assert evaluation.extras == {}
-    assert {score.value for score in evaluation.scores} == {None}
-    assert "modes" not in {score.metric for score in evaluation.scores}
-    assert all("no.pth" in score.note for score in evaluation.scores)
-    assert evaluation.scores[0].name == "fid_inception@10k_test"
-
-
-def bad_at(index, value):
-    """A change that spoils one pixel of the images at some indices."""
-    block = [-1]
-
-    def change(x, _):
-        block[0] += 1
-        for i in index:
-            if i // 64 == block[0]:
-                x[i % 64, 0, 3, 3] = value
-        return x
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("value", "rule"),
-    [
-        (math.nan, "generated images are not finite"),
-        (math.inf, "generated images are not finite"),
-        (-math.inf, "generated images are not finite"),
-        (1.5, r"generated images are outside of \[-1, 1\]"),
-        (255.0, r"generated images are outside of \[-1, 1\]"),
-    ],
-)
-def test_bad_images_are_counted_and_refused(tmp_path, value, rule):
-    model = Model(bad_at([17, 70, 299], value))
-    evaluation = evaluator(tmp_path).evaluate(model, Data())
-    assert {score.value for score in evaluation.scores} == {None}
-    assert evaluation.extras == {}
-    with pytest.raises(Exception, match=rf"\[6\]: 3 of 300 {rule}; first index 17"):
-        evaluation.require()
-
-
-HOSTILE = """
-import sys, torch
-from tests.metrics.stubs import Data, Model, TinyExtractor
-from lightning_gen.metrics.evaluator import FeatureEvaluator, MixtureEvaluator
-
-ours = FeatureEvaluator(TinyExtractor(), n_fake=300, kid_subset_size=100, cache=sys.argv[1])
-generator = torch.Generator().manual_seed(0)
-constants = [float("nan"), float("inf"), -float("inf"), 0.0, 1.0, 1e38, -2.0]
-for trial in range(120):
-    kind, where = trial % 10, torch.rand(64, 1, 8, 8, generator=generator) < 0.01 * (trial + 1)
-    def change(x, _):
-        if kind < 7:
-            return torch.where(where, torch.tensor(constants[kind]), x)
-        constant = torch.full_like(x, constants[trial % 7])
-        return {7: x[:1].expand_as(x), 8: constant, 9: x * 1e-30}[kind]
-    n = (1, 2, 7, 64, 300)[trial % 5]
-    for score in ours.evaluate(Model(change), Data(), n_fake=n).scores:
-        assert score.note if score.value is None else score.value == score.value, score
-mixture = Data()
-mixture.mixture = (torch.eye(2), 0.01)
-for value in constants:
-    points = Model(lambda x, _: torch.full_like(x, value), shape=(2,))
-    MixtureEvaluator(n_fake=70).evaluate(points, mixture)
-print("alive")
-"""
-
-
-def test_hostile_models_never_end_the_process(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", HOSTILE, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert (done.returncode, done.stdout.strip()) == (0, "alive"), done.stderr[-2000:]
 
 
 def test_real_features_are_made_once_per_protocol(tmp_path):
@@ -342,87 +232,6 @@ def test_pixels_of_the_first_samples_on_any_number_of_ranks(tmp_path, n, most):
     assert got[0] == got[1] == one.evaluate(Model(shifted), Data())
     assert got[0].scores[0].protocol.n_fake == min(n, most)
     assert got[0].scores[0].value is not None
-
-
-class Threads:
-    """Ranks as threads of this process, and a gather over them."""
-
-    def __init__(self, world):
-        self.barrier, self.slots = threading.Barrier(world, timeout=60), [None] * world
-
-    def gather_of(self, rank):
-        def gather(tensor):
-            self.slots[rank] = tensor
-            self.barrier.wait()
-            whole = torch.cat(self.slots)
-            self.barrier.wait()
-            return whole
-
-        return gather
-
-
-@pytest.mark.parametrize(("world", "n"), [(2, 300), (3, 300), (4, 100)])
-def test_any_number_of_ranks_makes_the_same_rows(world, n):
-    threads, got = Threads(world), {}
-
-    def run(rank):
-        team = Team(threads.gather_of(rank), rank, world)
-        got[rank] = team.collect(n, lambda j: (torch.arange(64) + 64 * j, torch.ones(64, 2)))
-
-    workers = [threading.Thread(target=run, args=(rank,)) for rank in range(world)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert sorted(got) == list(range(world))
-    for rows, ones in got.values():
-        assert torch.equal(rows, torch.arange(n))
-        assert ones.shape == (n, 2)
-
-
-def rank_of_two(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-
-    def gather(tensor):
-        parts = [torch.empty_like(tensor) for _ in range(2)]
-        dist.all_gather(parts, tensor)
-        return torch.cat(parts)
-
-    made = []
-
-    def good(x, labels):
-        made.append(x)
-        return shifted(x, labels)
-
-    def bad(x, _):
-        return x / (x != x[5, 0, 0, 0]) if rank == 1 else x  # row 5 of each block of rank 1
-
-    cache = f"{folder}/cache{rank}"  # as on nodes without a common disk
-    if rank == 0:
-        evaluator(cache).evaluate(Model(), Data())  # rank 0 has real features on disk, rank 1 not
-    team, rows = {"gather": gather, "rank": rank, "world": 2}, []
-    for change in (good, bad):
-        scores = evaluator(cache).evaluate(Model(change), Data(), **team).scores
-        rows.append([score.to_json() for score in scores])
-    torch.save({"rows": json.dumps(rows), "made": torch.cat(made)}, f"{folder}/rank{rank}.pt")
-    dist.destroy_process_group()
-
-
-def test_two_processes_score_as_one(tmp_path):
-    torch.multiprocessing.spawn(rank_of_two, (str(tmp_path),), nprocs=2)
-    ranks = [torch.load(tmp_path / f"rank{r}.pt", weights_only=True) for r in (0, 1)]
-    (good_0, bad_0), (good_1, bad_1) = (json.loads(rank["rows"]) for rank in ranks)
-    both = torch.cat([rank["made"] for rank in ranks]).flatten(1)
-    assert len(both.unique(dim=0)) == 320  # 5 blocks, and one that a rank without work repeats
-    one = evaluator(tmp_path / "one").evaluate(Model(shifted), Data())
-    for score, a, b in zip(one.scores, good_0, good_1, strict=True):
-        assert score.to_json() | {"value": 0, "ci": 0} == a | {"value": 0, "ci": 0}
-        assert a["value"] == pytest.approx(score.value, rel=1e-6)
-        assert b["value"] == pytest.approx(score.value, rel=1e-6)
-    assert {row["note"] for row in (*bad_0, *bad_1)} == {
-        "2 of 300 generated images are not finite; first index 69"  # 64 + 5 and 3 * 64 + 5
-    }
 
 
 def test_mixture_scores():

@@ -69,16 +69,6 @@ def nowhere(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_missing_weights_say_where_to_put_what(nowhere):
-    with pytest.raises(MetricError) as caught:
-        find_inception()
-    text = str(caught.value)
-    assert NAME in text
-    assert str(nowhere / "torch" / "hub" / "checkpoints") in text
-    assert f"${INCEPTION_VARIABLE}" in text
-    assert not list(nowhere.rglob("*.part"))
-
-
 @pytest.mark.parametrize("way", ["path", "variable", "hub"])
 def test_weights_are_found_where_they_are_put(nowhere, monkeypatch, way):
     content = b"weights"
@@ -92,14 +82,6 @@ def test_weights_are_found_where_they_are_put(nowhere, monkeypatch, way):
     if way == "variable":
         monkeypatch.setenv(INCEPTION_VARIABLE, str(file))
     assert find_inception(str(file) if way == "path" else None) == file
-
-
-def test_weights_of_another_hash_are_refused(nowhere):
-    file = nowhere / NAME
-    file.write_bytes(b"not the weights")
-    with pytest.raises(MetricError, match=r"expected 6726825d") as caught:
-        find_inception(str(file))
-    assert caught.value.where == file
 
 
 def test_weights_are_downloaded_once_and_moved_into_place(nowhere, monkeypatch):
@@ -116,13 +98,6 @@ def test_weights_are_downloaded_once_and_moved_into_place(nowhere, monkeypatch):
     assert file.read_bytes() == b"weights"
     assert find_inception() == file  # the server is gone
     assert not list(nowhere.rglob("*.part"))
-
-
-def test_a_file_that_is_no_network_is_a_metric_error(nowhere):
-    file = nowhere / "inception.pth"
-    torch.save({"a": torch.zeros(1)}, file)
-    with pytest.raises(MetricError, match="Inception weights cannot be read"):
-        extractors.Inception2015(str(file))
 
 
 def test_weights_cannot_run_code(nowhere):

@@ -223,15 +223,6 @@ def test_a_failing_view_is_dropped_with_one_warning(run, caplog, failing):
     assert len(list(Run.read(run.path).history(["train"]))) == 2
 
 
-def test_a_picture_that_cannot_be_written_is_counted_not_fatal(run, caplog):
-    (run.path / "samples").write_text("in the way")
-    for k in (1, 2):
-        assert run.picture("real", Image.new("L", (8, 8)), k, k) is None
-    run.set_status("finished")
-    assert run.status["failed_pictures"] == 2
-    assert caplog.text.count("a picture was not saved") == 1
-
-
 def test_pictures_are_the_same_bytes_each_time(run):
     image = Image.effect_noise((32, 32), 50)
     first = run.picture("a/b c", image, 1, 64).read_bytes()
