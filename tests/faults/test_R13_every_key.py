@@ -57,18 +57,18 @@ def missing(experiment, pairs):
     return [pair for pair in some if left([pair], named([*words, "=".join(pair)]))]
 
 
-def layers(wanted, make):
+def layers(wanted, make, most):
     """The wrong values of some keys, so divided that no key lies in another, each once a layer."""
     by_depth = {}
     for key in wanted:
         depth = key.name.count(".") if isinstance(key.value, Mapping) else -1
-        for at, text in enumerate(make(key)):
+        for at, text in enumerate(make(key)[:most]):
             by_depth.setdefault((depth, at), []).append((key.name, text))
     return by_depth.values()
 
 
-def try_all(experiments):
-    """Wrong values by kind: how many, and those that were not caught."""
+def try_all(experiments, most=None):
+    """Wrong values by kind, at most so many a key: how many, and those that were not caught."""
     count, missed, done = dict.fromkeys(["typo", *KINDS], 0), [], set()
     rng = random.Random(0)
     for experiment in experiments:
@@ -76,7 +76,7 @@ def try_all(experiments):
         new = [k for k in keys(config) if (k.name, str(k.annotation)) not in done]
         done |= {(key.name, str(key.annotation)) for key in new}
         for kind, make in KINDS.items():
-            for pairs in layers(new, make):
+            for pairs in layers(new, make, most):
                 count[kind] += len(pairs)
                 missed += [(experiment, *pair) for pair in missing(experiment, pairs)]
         known = set(schema.keys(config))
@@ -93,9 +93,9 @@ def misspell(key, rng):
 
 
 def test_R13_every_key_of_an_experiment_is_checked():
-    count, missed = try_all(["dcgan_mnist"])
-    assert missed == [] and min(count.values()) > 30, count
-    assert sum(count.values()) > 900
+    count, missed = try_all(["gan_ring"], most=1)
+    assert missed == [] and min(count.values()) > 10, count
+    assert sum(count.values()) > 250, count
 
 
 # The command itself
