@@ -254,11 +254,13 @@ class WandbView:
                 "project": self.project,
                 "entity": self.entity,
                 "id": run_id,
-                "name": name,
+                "name": redact(name),
                 "dir": str(run_path),
-                "group": self.group or group,
+                "group": redact(self.group or group),
                 "job_type": self.job_type,
-                "tags": [tag[:64] for tag in dict.fromkeys([*tags, *self.tags])],  # W&B's limit
+                "tags": [
+                    tag[:64] for tag in dict.fromkeys(redact([*tags, *self.tags]))
+                ],  # the most
                 "config": redact({**config, "provenance": provenance or {}}),
             },
         }
