@@ -31,7 +31,7 @@ class FiniteGuard(RunCallback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
         """Raise DivergedError when the step has left a weight or an average not finite."""
         held = [p.detach() for p in pl_module.parameters() if p.numel() and p.is_floating_point()]
-        if not held or torch.stack(torch._foreach_norm(held, ord=math.inf)).isfinite().all():
+        if torch.nn.utils.get_total_norm(held, math.inf).isfinite():
             return
         bad = [name for name, p in pl_module.named_parameters() if not p.isfinite().all()]
         raise DivergedError(
