@@ -41,8 +41,14 @@ def state(folder):
 
 def test_F01_more_gpus_than_there_are(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    words = ["trainer.accelerator=gpu", "trainer.devices=8", "data=ring", "model=wgan_gp"]
-    words += ["network@model=wgan_toy", "model.latent_dim=2", "metrics=none", *paths(tmp_path)]
+    words = ["trainer.accelerator=gpu", "trainer.devices=8", "data=ring", "data.batch_size=96"]
+    words += [
+        "model=wgan_gp",
+        "network@model=wgan_toy",
+        "model.latent_dim=2",
+        "metrics=none",
+        *paths(tmp_path),
+    ]
     assert main(["train", "logger=none", "callbacks.scores=null", *words]) == 2
     said = capsys.readouterr().err
     assert "8 GPUs are asked for and 0 are visible (CUDA_VISIBLE_DEVICES='')" in said
