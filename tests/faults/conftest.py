@@ -1,6 +1,5 @@
 """What the tests of faults share: processes, folders, damage, and figures for the record."""
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -8,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from lightning_gen.runs.checkpoint import CheckpointStore
+from tests.faults.obtained import keep
 from tests.runs.conftest import config, popen, python  # noqa: F401
-
-RESULTS = Path(__file__).parents[2] / "experiments" / "results" / "faults"
 
 
 @pytest.fixture
@@ -33,10 +31,4 @@ def store(tmp_path):
 @pytest.fixture
 def figure():
     """Keep what a long test measured of a goal, for the table of docs/FAULTS.md."""
-
-    def keep(goal, held, tried, **more):
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        facts = {"goal": goal, "held": held, "tried": tried, **more}
-        (RESULTS / f"{goal}.json").write_text(json.dumps(facts, indent=2) + "\n")
-
     return keep
