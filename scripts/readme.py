@@ -248,11 +248,15 @@ def speed() -> str:
     training = json.loads((RESULTS / "bench_training.json").read_text())
     data = json.loads((RESULTS / "bench_data.json").read_text())
     report = json.loads((RESULTS / "bench_report.json").read_text())
+    celeba = json.loads((RESULTS / "bench_celeba.json").read_text())
     return (
         f"- `scripts/bench_training.py`: {training['median_ratio']:.3f} of the images per second "
         f"of a hand-written loop with the same networks.\n"
         f"- `scripts/bench_data.py`: {data['ratio']:.0f} times the images per second of "
         "torchvision's MNIST with ToTensor and a DataLoader.\n"
+        f"- `scripts/bench_celeba.py`: {celeba['n']:,} JPEGs of CelebA's shape are made ready for "
+        f"good at {celeba['ratio']:.2f} of the rate at which torchvision's ImageFolder reads them "
+        "once.\n"
         f"- `scripts/bench_report.py`: a report of {report['runs']} runs of {report['rows']:,} "
         f"rows opens in {report['seconds_to_open']:.1f} s; all curves in view are drawn after "
         f"{report['seconds_to_curves']:.1f} s."
