@@ -138,7 +138,7 @@ def _write_all(
                 raise DataError(str(error), where=source, fix="on_error=skip") from error
             tqdm.write(f"lightning_gen: skipped {source}: {error}", file=sys.stderr)
             continue
-        x = torch.from_numpy(array).float().div(127.5).sub(1)[None]
+        x = torch.tensor(array).float().div(127.5).sub(1)[None]
         try:
             y = function(x)[0]
         except RuntimeError as error:
