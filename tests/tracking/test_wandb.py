@@ -88,10 +88,11 @@ def test_an_offline_run_holds_everything(tmp_path, monkeypatch, capfd):
         "model": {"latent_dim": 64, "optimizers": {"G": {"lr": 2e-4, "betas": [0.5, 0.999]}}},
         "hub": {"api_key": "12345", "url": "https://u:tops3cret-value@host"},
     }
-    view = WandbView(project="p", entity=None, job_type="train", tags=["extra"])
+    view = WandbView(project="p", job_type="train", tags=["extra"], finish_timeout=60)
     view.start(
         run, "r1", "seed0-abc", config, ["mnist"], "dcgan_mnist", provenance={"commit": "f00"}
     )  # fmt: skip
+    view._opening.join(90)
     for i in range(1, LAST + 1):
         view.log(row(i))
         if i % 10 == 0:
@@ -160,7 +161,7 @@ rows = rows[: len(rows) // 10 * 10]  # back to a checkpoint: the last steps are 
 path.write_text("".join(json.dumps(r) + "\\n" for r in rows))
 grids = sorted(run.glob("samples-*.png"))
 pictures = [("samples", g, {"iteration": int(g.stem[-2:]), "images_seen": 0}) for g in grids]
-view = WandbView()
+view = WandbView(finish_timeout=60)
 view.start(run, "r1", "n", {}, resumed=bool(rows), history_rows=rows,
            pictures=[p for p in pictures if p[2]["iteration"] <= len(rows)])
 view._opening.join()
@@ -220,7 +221,7 @@ def _state(pid: int) -> str:
 
 @pytest.mark.parametrize("kind", ["synced offline", "online"])
 def test_what_was_uploaded_is_not_written_again(tmp_path, kind):
-    view = start(WandbView(), tmp_path / "run")
+    view = start(WandbView(finish_timeout=60), tmp_path / "run")
     for i in range(1, 13):
         view.log(row(i))
     view.close("preempted")
@@ -232,7 +233,7 @@ def test_what_was_uploaded_is_not_written_again(tmp_path, kind):
 
     time.sleep(1.1)  # W&B names its folders by the second
     past = [row(i) for i in range(1, 11)]  # back to a checkpoint at 10, and two steps lost since
-    view = start(WandbView(), tmp_path / "run", resumed=True, history_rows=past,
+    view = start(WandbView(finish_timeout=60), tmp_path / "run", resumed=True, history_rows=past,
                  alerts=[("old", "", row(5))])  # fmt: skip
     for i in range(11, 21):
         view.log(row(i))
