@@ -110,6 +110,7 @@ def page() -> str:
 SHOWN = {
     "psnr": "PSNR {:.1f} dB",
     "adapted_accuracy": "accuracy {:.1%}",
+    "bits_per_dim": "{:.2f} bits/dim",
     "nll": "{:.1f} nats",
     "bits_per_byte": "{:.2f} bits/byte",
     "denoising_psnr": "denoised to {:.1f} dB",
