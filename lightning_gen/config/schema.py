@@ -102,6 +102,7 @@ class KnownAnswer:
 
 
 SECTIONS = {"budget": Budget, "paths": Paths, "run": RunKeys, "resume": Resume, "trainer": Trainer}
+PAPER = {"protocol": paper.Measurement, "cost": paper.Cost}
 
 
 def check(config: Mapping[str, Any]) -> list[Problem]:
@@ -181,9 +182,8 @@ def validate_paper(block: Any, problems: list[Problem]) -> dict[str, Any] | None
     if not isinstance(block, Mapping):
         problems.append(Problem("paper", "must be a mapping", block))
         return None
-    inner = {"protocol": paper.Measurement, "cost": paper.Cost}
     values = dict(block)
-    for name, cls in inner.items():
+    for name, cls in PAPER.items():
         if isinstance(values.get(name), Mapping):
             values[name] = _given(cls, values[name], f"paper.{name}.", problems)
     if isinstance(values.get("results"), list):
@@ -220,7 +220,8 @@ def _given(
 def keys(config: Mapping[str, Any]) -> list[str]:
     """Every dotted key a configuration could have: those present and those of the signatures."""
     found: dict[str, None] = dict.fromkeys(_dataclass(Root))
-    for section, cls in SECTIONS.items():
+    inside = {f"paper.{name}": cls for name, cls in PAPER.items()}
+    for section, cls in (SECTIONS | {"paper": paper.Paper} | inside).items():
         found |= dict.fromkeys(f"{section}.{name}" for name in _dataclass(cls))
 
     def visit(value: Any, key: str) -> None:

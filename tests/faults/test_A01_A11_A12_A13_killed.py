@@ -123,7 +123,7 @@ def test_A12_B22_killed_six_times(unbroken, mnist_root):
     )
     assert dict(flat(last)).keys() == dict(flat(first)).keys()
     for (key, value), (_, other) in zip(flat(last), flat(first), strict=True):
-        assert same(value, other), f"B22: {key}"
+        assert same(value, other) or key.endswith(".device_hours"), f"B22: {key}"
 
 
 @pytest.mark.parametrize("unbroken", EXTENDED, indirect=True)
