@@ -13,8 +13,10 @@ from typing import Any
 
 from scipy.stats import ttest_rel
 
+from lightning_gen.baselines import shortlist
+from lightning_gen.baselines.page import markdown
 from lightning_gen.baselines.results import read
-from lightning_gen.baselines.table import counts, judge_all, markdown, number
+from lightning_gen.baselines.table import counts, judge_all, number
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "experiments" / "results"
@@ -232,16 +234,10 @@ def _raw(score: dict[str, Any]) -> bool:
 
 
 def baselines() -> str:
-    """Say in short what was reproduced: the first number of each; RESULTS.md has all of them."""
-    lines = ["| baseline | number | reported | obtained | verdict |", "| --- |" + " --- |" * 4]
+    """Say which of the listed baselines were reproduced; RESULTS.md has every number."""
     every = judge_all(RESULTS)
-    for one in every:
-        for row in one.rows[:1]:
-            if row.mean is not None and row.metric:
-                name, verdict = one.baseline.name, row.verdict
-                reported, obtained = number(row.reported, row.spread), number(row.mean, row.se)
-                lines.append(f"| `{name}` | {row.metric} | {reported} | {obtained} | {verdict} |")
-    return "\n".join([*lines, "", f"The first number of each; of all {counts(every)}."])
+    tables = [shortlist.markdown(some, every) for some in shortlist.shipped_lists()]
+    return "\n\n".join([*tables, f"Of all {counts(every)}."])
 
 
 def speed() -> str:

@@ -1,7 +1,7 @@
-"""Reported beside obtained: the table of a terminal, and RESULTS.md."""
+"""Reported beside obtained: judged baselines, and a table of them for a terminal."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,20 +12,7 @@ from lightning_gen.baselines.registry import Baseline, baselines
 from lightning_gen.baselines.results import BaselineResult
 from lightning_gen.baselines.verdict import Row, judge
 
-HEADER = """# Results
-
-What the papers report, what this code obtains, and the verdict. Made from the files in
-[results](results) by `lightning-gen reproduce`; nothing in it is typed. A number is compared only
-with one that was measured in the same way; where it was not, the field that differs is named.
-After ± stands the standard error over seeds (n of them), or of one seed what its protocol says.
-"""
 COLUMNS = ("number", "reported", "obtained", "n", "gap", "verdict", "why")
-GRADES = {
-    "read": "read in the paper or its authors' code",
-    "transcribed": "transcribed from somebody's copy",
-    "unconfirmed": "not confirmed",
-    "derived": "derived, or counted exactly",
-}
 
 
 class Judged(NamedTuple):
@@ -98,7 +85,7 @@ def what(row: Row, among: Sequence[Row] = ()) -> str:
         among: The other numbers of its paper; without them the whole protocol is said.
     """
     others = [r.protocol for r in among if r.metric == row.metric and r is not row]
-    return row.metric + _words(
+    return row.metric + in_words(
         {
             k: v
             for k, v in row.protocol.items()
@@ -107,7 +94,12 @@ def what(row: Row, among: Sequence[Row] = ()) -> str:
     )
 
 
-def _words(protocol: Mapping[str, Any]) -> str:
+def in_words(protocol: Mapping[str, Any]) -> str:
+    """Write what a number is fixed to: `` (split=val, k=3)``.
+
+    Args:
+        protocol: Names and values.
+    """
     words = [f"{k.removeprefix('options.')}={v}" for k, v in protocol.items()]
     return f" ({', '.join(words)})" if words else ""
 
@@ -136,51 +128,6 @@ def verdicts(found: Iterable[tuple[str, Sequence[Row]]]) -> Table:
         for row in rows:
             table.add_row(name, *cells(row, rows).values())
     return table
-
-
-def markdown(found: Sequence[Judged]) -> str:
-    """Write RESULTS.md.
-
-    Args:
-        found: Judged baselines.
-    """
-    known = [one for one in found if one.baseline.check is not None]
-    recipes = [one for one in found if one.baseline.check is None]
-    lines = [HEADER, f"Of {counts(found)}.", ""]
-    for title, some in (("Known answers", known), ("Recipes", recipes)):
-        lines += [f"## {title}", "", *_verdicts(some), ""]
-    lines += ["## How they were run", "", *_runs(found), "", "## Where the numbers stand", ""]
-    lines += [*_sources(found), ""]
-    return "\n".join(lines)
-
-
-def _verdicts(found: Sequence[Judged]) -> Iterator[str]:
-    yield "| baseline | number | reported | obtained | n | gap | verdict | band, or why not |"
-    yield "|" + " --- |" * 8
-    for one in found:
-        for row in one.rows:
-            shown = cells(row, one.rows)
-            shown["obtained"] = shown["obtained"] or _scores(one.result, row)
-            if row.verdict in {"reproduced", "better"}:
-                shown["verdict"] = f"**{row.verdict}**"
-            yield table_row([f"`{one.baseline.name}`", *shown.values()])
-
-
-def _scores(result: BaselineResult | None, row: Row) -> str:
-    """Where a paper has no number: the scores of the first seed."""
-    if row.metric or result is None or not result.seeds:
-        return ""
-    scores = [s for s in result.seeds[0].scores if s["value"] is not None]
-    return ", ".join(f"{s['name']} {number(s['value'])}" for s in scores[:3])
-
-
-def _runs(found: Sequence[Judged]) -> Iterator[str]:
-    yield "| baseline | command | seeds | images | minutes a seed | device | memory | commit |"
-    yield "|" + " --- |" * 8
-    for one in found:
-        if one.result is None or not one.result.seeds:
-            continue
-        yield table_row([f"`{one.baseline.name}`", *how(one.result)])
 
 
 def how(result: BaselineResult) -> list[str]:
@@ -214,33 +161,19 @@ def _device(machine: Mapping[str, Any]) -> str:
     return f"{device}, {threads} thread{'s'[: threads != 1]}" if on_cpu else device
 
 
-def _sources(found: Sequence[Judged]) -> Iterator[str]:
-    for one in found:
-        paper = one.baseline.paper
-        if paper is None:
-            continue
-        place = f", {paper.table}" if paper.table else ""
-        source = f" ({paper.source})" if paper.source else ""
-        yield f"- `{one.baseline.name}`: [{_cell(paper.citation)}]({paper.url}){place}; "
-        yield f"  {GRADES[paper.evidence]}{_cell(source)}."
-        alike = [
-            {k: v for k, v in row.protocol.items() if all(r.protocol.get(k) == v for r in one.rows)}
-            for row in one.rows[:1]
-        ]
-        if alike and alike[0]:
-            yield f"  - Measured with{_words(alike[0])}."
-        for departure in paper.departures:
-            yield f"  - Otherwise than the paper: {departure}."
-
-
 def table_row(words: Iterable[str]) -> str:
     """Write a row of a Markdown table.
 
     Args:
         words: Its cells.
     """
-    return "| " + " | ".join(map(_cell, words)) + " |"
+    return "| " + " | ".join(map(cell, words)) + " |"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Write text so that it stays in its cell.
+
+    Args:
+        text: Any.
+    """
     return text.replace("|", "\\|").replace("\n", " ")

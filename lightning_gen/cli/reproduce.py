@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     if not argv or {"-h", "--help"} & set(argv):
         print(HELP)
         return 0
-    from lightning_gen.baselines import reproduce, results, table
+    from lightning_gen.baselines import page, reproduce, results, table
     from lightning_gen.cli.summary import console
     from lightning_gen.runs.atomic import output_errors
 
@@ -65,13 +65,13 @@ def main(argv: list[str]) -> int:
         _, _, _, minutes, device, memory, commit = table.how(result)
         cost = [f"{minutes} minutes a seed" if minutes else "", device, memory, commit]
         screen.print(" · ".join(filter(None, cost)), markup=False, highlight=False)
-    page = asked.out / "RESULTS.md"
-    text = table.markdown(table.judge_all(asked.out / "results"))
-    with output_errors(page):
-        page.write_text(text, encoding="utf-8")
+    written = asked.out / "RESULTS.md"
+    text = page.markdown(table.judge_all(asked.out / "results"))
+    with output_errors(written):
+        written.write_text(text, encoding="utf-8")
     if len(found) > 1:
         screen.print(table.verdicts((one.baseline.name, one.rows) for one in found))
-    print(f"stored in {page}")
+    print(f"stored in {written}")
     return int(any(row.verdict not in PASSED for one in found for row in one.rows))
 
 
