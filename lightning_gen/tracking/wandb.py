@@ -190,8 +190,8 @@ class WandbView:
         group: str | None = None,
         job_type: str = "train",
         tags: list[str] | None = None,
-        start_timeout: PositiveFloat = 10.0,
-        finish_timeout: PositiveFloat = 10.0,
+        start_timeout: PositiveFloat = 8.0,
+        finish_timeout: PositiveFloat = 8.0,
     ) -> None:
         self.project = project
         self.entity = entity
@@ -362,6 +362,7 @@ class WandbView:
             status: How the run ended; anything but ``finished`` shows as failed.
         """
         self._send("close", status)
+        until = time.monotonic() + self.finish_timeout
         if self._opening is not None:
             self._opening.join(self.finish_timeout)
             self._closed = True
@@ -372,7 +373,7 @@ class WandbView:
         helper, self._helper = self._helper, None
         if helper is None:
             return
-        if not helper.finish(self.finish_timeout):
+        if not helper.finish(max(until - time.monotonic(), 1.0)):
             helper.kill()
             _say(f"did not take everything in {self.finish_timeout:g} s; "
                  f"to upload: wandb sync {shlex.quote(str(self.directory))}")  # fmt: skip

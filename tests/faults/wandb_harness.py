@@ -30,7 +30,7 @@ def environment(server, **more):
 class Training:
     """A running ``wandb_training.py``."""
 
-    def __init__(self, run, env, steps=40, finish_timeout=10, resume=False):
+    def __init__(self, run, env, steps=40, finish_timeout=8, resume=False):
         run.mkdir(exist_ok=True)
         command = [sys.executable, str(SCRIPT), str(run), str(steps), str(finish_timeout)]
         command += ["resume"] if resume else []
