@@ -3,19 +3,24 @@
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import yaml
 
 from lightning_gen.baselines.registry import baselines, known_files, load_recipe, named
+from lightning_gen.baselines.results import read
 from lightning_gen.config.compose import check_overrides
 from lightning_gen.config.paper import Measurement
+from lightning_gen.config.paths import group_files
 from lightning_gen.config.problems import ConfigErrors
 from lightning_gen.config.schema import validate_paper
 from lightning_gen.metrics.protocol import Protocol
 from lightning_gen.runs.identity import digest
 
 ALL = baselines()
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "experiments" / "results"
 BLOCK = {
     "citation": "A. Author, Title, 2020",
     "link": "arXiv:2001.00001",
@@ -110,3 +115,17 @@ def test_listing_papers_is_quick_because_torch_stays_out():
     assert done.returncode == 0, done.stderr
     assert "gan_ring\tLin, Khetan" in done.stdout
     assert "6.30 ± 0.50\t5.3 to 7.3\tread\tminutes" in done.stdout
+
+
+@pytest.mark.parametrize("model", sorted(m for m in group_files("model") if m[0] != "_"))
+def test_every_model_has_a_recipe_whose_run_is_kept_with_its_picture(model):
+    recipes = [
+        file.stem
+        for file in (ROOT / "experiments").glob("*.yaml")
+        if f"override /model: {model}\n" in file.read_text()
+    ]
+    assert recipes, f"no file of experiments/ has '- override /model: {model}'"
+    kept = [n for n in recipes if (RESULTS / f"{n}.json").exists()]
+    scores = [s.scores for n in kept for s in read(RESULTS / f"{n}.json").seeds]
+    assert any(scores), f"none of {recipes} is under experiments/results"
+    assert any((RESULTS / f"{n}.png").exists() for n in kept)
