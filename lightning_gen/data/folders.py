@@ -65,7 +65,10 @@ def _size(path: str, home: Path) -> int | str:
     """Size of a file in bytes, or the reason why it is not read."""
     state = os.lstat(path)
     if stat.S_ISLNK(state.st_mode):
-        end = Path(path).resolve()
+        try:
+            end = Path(path).resolve()
+        except (OSError, RuntimeError):  # links in a circle, until Python 3.13
+            return "is not a file"
         if not end.is_relative_to(home):
             return "is a link that leaves the folder"
         if end.is_dir():

@@ -95,7 +95,7 @@ def wrong_types(key: Key) -> list[str]:
     if Any in kinds or object in kinds:
         return []
     wrong = ["{not_there:1}"] if not kinds & {dict, Mapping} else []
-    wrong += ["[[abc]]"]
+    wrong += ["[[[abc]]]"]
     if str not in kinds and Literal not in kinds:
         wrong += ["abc"]
     if not kinds & {int, float, str} and Literal not in kinds:
