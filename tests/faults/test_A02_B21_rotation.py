@@ -111,6 +111,17 @@ def test_keeps_the_newest_and_the_best(store):
     assert store.best()[0]["k"] == 5, "a step that was the best stays it when saved again"
 
 
+def test_what_does_not_say_of_which_step_it_is_stays(store):
+    torn = store.save(payload(1), 1, 1)
+    torn.write_bytes(torn.read_bytes()[:-1])
+    for k in range(2, 6):
+        store.save(payload(k), k, k)
+    assert [path.name for path in sorted(store.folder.iterdir())[1:]] == [
+        f"{k:012d}.ckpt" for k in (4, 5)
+    ]
+    assert torn.exists(), "what cannot be read just now may be good"
+
+
 def test_a_renamed_checkpoint_is_never_deleted(store):
     store.save(payload(1), 1, 1).rename(store.folder / "for_the_paper.ckpt")
     for k in range(2, 9):

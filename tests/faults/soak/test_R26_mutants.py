@@ -50,7 +50,7 @@ MUTANTS = {
         "if False:", DAMAGED, "random_byte_flips",
     ),
     "pickles run": (
-        f"{RUNS}/checkpoint.py", "weights_only=True)", "weights_only=" + "False)",
+        f"{RUNS}/checkpoint.py", '"cpu", weights_only=True)', '"cpu", weights_only=' + "False)",
         HOSTILE, "no_callable_is_called",
     ),
     "packed archives load": (
@@ -77,7 +77,7 @@ MUTANTS = {
     ),
     "what cannot be read is deleted": (
         f"{RUNS}/checkpoint.py", "        for path, _ in known:\n",
-        "        for path, _ in self._found():\n", SYSCALLS, "failing_call_of_a_save",
+        "        for path, _ in self._found():\n", ROTATION, "does_not_say",
     ),
     "the latest by time": (
         f"{RUNS}/checkpoint.py", "key=lambda f: f[1].iteration if f[1] else -1",
@@ -113,7 +113,7 @@ MUTANTS = {
         NAN, "stops_before_the_optimiser",
     ),
     "no finite check of weights": (
-        f"{CALLBACKS}/finite_guard.py", "        if not held or ", "        if True or ",
+        f"{CALLBACKS}/finite_guard.py", "if torch.nn.utils.get_total_norm(", "if True or (",
         NAN, "a_weight_or_an_average",
     ),
     "what is not finite is saved": (
