@@ -56,7 +56,7 @@ class Checkpoint(RunCallback):
         if path != str(mine):
             payload = self.run.checkpoints.load(path)
         assert isinstance(pl_module, GenerativeModule) and payload is not None
-        restore(trainer, pl_module, payload, path)
+        restore(trainer, pl_module, payload, path, self.run.config)
         self.resume_from = None
 
     def on_evaluation(self, trainer: pl.Trainer, pl_module: Any, evaluation: Any) -> None:
@@ -85,7 +85,7 @@ class Checkpoint(RunCallback):
         if self.run is not None and trainer.is_global_zero:
             with self.pausing():
                 now = pl_module.iteration, pl_module.images_seen
-                state = state_of(trainer, pl_module)
+                state = state_of(trainer, pl_module, self.run.config)
                 self.run.checkpoints.save(state, *now, best=self.improved)
         self.improved = False
         self.saved_at = time.monotonic()
@@ -96,10 +96,9 @@ class Checkpoint(RunCallback):
         Returns:
             Whether there was one.
         """
-        found = self.run.checkpoints.best() if self.run is not None else None
-        if found is None:
+        if self.run is None or (found := self.run.checkpoints.best()) is None:
             return False
         now = model.iteration, model.images_seen
-        load_weights(model, *found)
+        load_weights(model, found[0], found[1], self.run.config)
         model.iteration, model.images_seen = now
         return True

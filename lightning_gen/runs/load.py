@@ -41,5 +41,5 @@ def load_run(path: Path, *, checkpoint: Literal["last", "best"] = "last") -> Ope
             fix="train it first, or checkpoint=last",
         )
     data, model = build_data(config), build_model(config)
-    load_weights(model, *found)
+    load_weights(model, found[0], found[1], config)
     return Opened(config, model.eval(), data)

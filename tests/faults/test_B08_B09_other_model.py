@@ -1,12 +1,15 @@
 """A checkpoint of another class (B8) or of other sizes (B9) is refused before any weight is set."""
 
 import re
+import shutil
 
 import pytest
 import torch
 
+from lightning_gen.cli import main
 from lightning_gen.errors import CheckpointError
 from lightning_gen.runs.state import load_weights
+from tests.faults.test_B15_older_version import WORDS
 from tests.models.test_gan import build
 
 
@@ -19,7 +22,7 @@ def held(model):
 def refused(model, payload):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(CheckpointError) as caught:
-        load_weights(model, payload, "x.ckpt")
+        load_weights(model, payload, "x.ckpt", {"model": {}, "data": {}})
     assert caught.value.where == "x.ckpt"
     assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
     assert model.iteration == 0
@@ -52,3 +55,16 @@ def test_B09_absent_tensors_are_named():
     theirs = held(model)
     name, _ = theirs["model"].popitem()
     assert f"{name}: absent in checkpoint" in refused(model, theirs)
+
+
+def test_B09_the_setting_that_differs_is_named(tmp_path, capsys):
+    paths = [f"paths.{k}={tmp_path}/{k}" for k in ("data", "cache", "runs")]
+    for units in (4, 8):
+        words = [f"model.G.units={units}", f"run.name=of_{units}", "budget.images=320"]
+        assert main(["train", *WORDS, *paths, *words]) == 0
+    (theirs,) = tmp_path.glob("runs/*/of_4/checkpoints/*.ckpt")
+    (mine,) = tmp_path.glob("runs/*/of_8/checkpoints/*.ckpt")
+    shutil.copyfile(theirs, mine)
+    capsys.readouterr()
+    assert main(["sample", f"run={mine.parents[1]}", "n=4"]) == CheckpointError.exit_code
+    assert "model.G.units: 4 in checkpoint, 8 in configuration" in capsys.readouterr().err

@@ -166,7 +166,7 @@ def test_B14_weights_that_are_not_finite_are_said_aloud(caplog):
     theirs = held(model)
     name = next(iter(theirs["model"]))
     theirs["model"][name].view(-1)[0] = float("nan")
-    load_weights(model, theirs, "x.ckpt")
+    load_weights(model, theirs, "x.ckpt", {"model": {}, "data": {}})
     assert f"x.ckpt holds numbers that are not finite: {name}" in caplog.text
 
 

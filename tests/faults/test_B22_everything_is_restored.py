@@ -14,6 +14,8 @@ from lightning_gen.callbacks.checkpoint import Checkpoint
 from lightning_gen.runs.state import restore, state_of
 from tests.models.test_gan import build
 
+CONFIG = {"model": {"units": 4, "optimizers": {"G": {"lr": 0.1}}}, "data": {"root": "here"}}
+
 
 @pytest.fixture
 def make():
@@ -60,17 +62,18 @@ def test_key_by_key(make):
     trainer, model, scaler = make(0.1)
     learn(trainer, model, scaler, 3)
     trainer.callbacks[0].best = {"fid": 3.0}
-    saved = copy.deepcopy(state_of(trainer, model))
+    saved = copy.deepcopy(state_of(trainer, model, CONFIG))
     assert saved["precision"]["scale"] == 2.0**12
     assert set(saved) == {
-        "class", "iteration", "images_seen", "model", "optimizers", "schedules", "precision",
-        "callbacks",
+        "class", "settings", "iteration", "images_seen", "model", "optimizers", "schedules",
+        "precision", "callbacks",
     }  # fmt: skip
     trainer, model, scaler = make(0.1)
     scaler.scale(torch.ones(()))
-    restore(trainer, model, saved, "x.ckpt")
-    again = state_of(trainer, model)
-    assert again.pop("class") == saved.pop("class")
+    restore(trainer, model, saved, "x.ckpt", CONFIG)
+    again = state_of(trainer, model, CONFIG)
+    for key in ("class", "settings"):
+        assert again.pop(key) == saved.pop(key)
     torch.testing.assert_close(again, saved, rtol=0, atol=0)
     assert trainer.callbacks[0].best == {"fid": 3.0}
     learn(trainer, model, scaler, 1)
