@@ -46,9 +46,10 @@ class Case:
     def __init__(self, trouble, place, folder):
         self.trouble, self.place, self.run = trouble, place, folder / f"{trouble} {place}"
         self.server = LoopbackServer()
-        self.run.mkdir()
+        self.disk = self.run / "wandb"  # W&B's own: with no room for the history a run must end
+        self.disk.mkdir(parents=True)
         if trouble == "full disk":
-            options = ["-o", "size=4m", "tmpfs", str(self.run)]
+            options = ["-o", "size=4m", "tmpfs", str(self.disk)]
             subprocess.run(["mount", "-t", "tmpfs", *options], check=True)
 
     def environment(self):
@@ -71,10 +72,10 @@ class Case:
             self.server.manner = MANNERS[self.trouble]
 
     def fill(self):
-        """Leave room for the run's own history and nothing else."""
-        with open(self.run / "ballast", "wb") as file:
-            state = os.statvfs(self.run)
-            file.write(bytes(max(0, state.f_bavail * state.f_frsize - 200_000)))
+        """Leave no room."""
+        with open(self.disk / "ballast", "wb") as file:
+            state = os.statvfs(self.disk)
+            file.write(bytes(state.f_bavail * state.f_frsize))
 
     def kill(self):
         if self.place == "begin":  # as soon as there is one
@@ -103,7 +104,7 @@ class Case:
             if not self.server._gone.is_set():
                 self.server.vanish()
             if self.trouble == "full disk":
-                subprocess.run(["umount", "-l", str(self.run)], check=True)
+                subprocess.run(["umount", "-l", str(self.disk)], check=True)
         self.facts = facts
         wrong = [] if rows == list(range(1, STEPS + 1)) else [f"{len(rows)} rows in its history"]
         for place in ("started", "closed"):
