@@ -73,9 +73,10 @@ class Case:
 
     def fill(self):
         """Leave no room."""
-        with open(self.disk / "ballast", "wb") as file:
-            state = os.statvfs(self.disk)
-            file.write(bytes(state.f_bavail * state.f_frsize))
+        full = pytest.raises(OSError, match="No space")
+        with open(self.disk / "ballast", "wb", buffering=0) as file, full:
+            while True:
+                file.write(bytes(4096))
 
     def kill(self):
         if self.place == "begin":  # as soon as there is one
