@@ -371,7 +371,9 @@ class _Composer:
         return bool(self.options(override.key_or_group)) and not isinstance(override.value(), dict)
 
     def options(self, group: str) -> list[str]:
-        """The choices of a group; none if there is no such group."""
+        """The choices of a group; none if there is no such group, as of a key with a dot."""
+        if "." in group:
+            return []
         if group not in self.choices:
             loader = GlobalHydra.instance().config_loader()
             self.choices[group] = loader.get_group_options(

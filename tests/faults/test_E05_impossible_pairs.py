@@ -2,6 +2,7 @@
 
 import pytest
 
+from lightning_gen.config.compose import check_overrides
 from tests.config.refusal import refusal
 
 
@@ -46,3 +47,8 @@ def test_E05_what_follows_from_a_mistake_is_not_listed_with_it():
         "model=cgan", "data=image_folder", "data.folder=x"
     )
     assert "1 configuration mistake\n" in refusal("model=wgna_gp", "model.gp_weight=1")
+
+
+@pytest.mark.parametrize("words", ["metrics.metrics=[modes]", "metrics.allow_singular=true"])
+def test_E05_few_samples_are_enough_where_no_covariance_is_inverted(words):
+    assert check_overrides([words, "metrics.n_fake=100"])["metrics"]["n_fake"] == 100
