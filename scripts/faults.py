@@ -150,6 +150,8 @@ def figures() -> Iterator[str]:
         held = sum(facts.pop("held") for facts in found[goal])
         tried = sum(facts.pop("tried") for facts in found[goal])
         more = {key: value for facts in found[goal] for key, value in facts.items()}
+        if cases := more.pop("cases", None):
+            more = {"models": len(cases), **{k: v for k, v in more.items() if v}}
         promised = more.pop("promised", GOALS.get(goal, ""))
         words = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in more.items())
         shown = f"{held:,} of {tried:,}" if tried else "not measured yet"

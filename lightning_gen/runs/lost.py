@@ -94,6 +94,8 @@ def find(error: Exception, strategy: Any) -> RankError | None:
     here = [p for p in strategy.peers if p.host == socket.gethostname() and p.pid != os.getpid()]
     deadline = time.monotonic() + PATIENCE / 2
     while not (gone := [p for p in here if p.state() == "X"]) and time.monotonic() < deadline:
+        if any(p.state() == "T" for p in here):
+            break
         time.sleep(0.1)
     if gone:
         return RankError(

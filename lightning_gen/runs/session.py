@@ -26,6 +26,7 @@ from lightning_gen.randomness import fold
 from lightning_gen.runs.failure import explain
 from lightning_gen.runs.identity import digest
 from lightning_gen.runs.lost import find
+from lightning_gen.runs.preemption import StopRequest
 from lightning_gen.runs.ranks import is_rank_zero
 from lightning_gen.runs.run import Run, SilentRun
 from lightning_gen.runs.state import size_of
@@ -176,6 +177,10 @@ def train(config: dict[str, Any], command: list[str]) -> Run | SilentRun:
         run.set_status(STATES.get(type(error), "failed"), reason=error.what)
         raise
     except Exception as error:
+        if StopRequest.asked is not None:  # Hydra, say, made an error of its own of the signal
+            stopped = StopRequest.ending(StopRequest.asked, "asked to stop before the first step")
+            run.set_status(STATES[type(stopped)], reason=stopped.what)
+            raise stopped from error
         run.record_exception(error)
         failure = explain(error, config, run)
         run.set_status("failed", reason=failure.what)

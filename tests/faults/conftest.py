@@ -2,12 +2,13 @@
 
 import shutil
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from lightning_gen.runs.checkpoint import CheckpointStore
-from tests.faults.obtained import keep
+from tests.faults.obtained import counted, keep
 from tests.runs.conftest import config, popen, python  # noqa: F401
 
 
@@ -32,3 +33,10 @@ def store(tmp_path):
 def figure():
     """Keep what a long test measured of a goal, for the table of docs/FAULTS.md."""
     return keep
+
+
+@pytest.fixture
+def tally(request):
+    """Count the cases of a goal that long tests try one by one."""
+    slow = request.node.get_closest_marker("slow")
+    return counted if slow else lambda *case: nullcontext()

@@ -5,6 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 
 RING = [
     "logger=none", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2",
@@ -63,15 +65,43 @@ def start(folder, rank, port, fault="none", step=0, words=()):
 
 def both(folder, faults, step=5, words=(), timeout=240):
     """Run two ranks with a fault each; give exit codes and what each said."""
+    with running(folder, faults, step, words) as ranks:
+        said = [rank.communicate(timeout=timeout)[1] for rank in ranks]
+    return [rank.returncode for rank in ranks], said
+
+
+def timed(folder, faults, step, words=()):
+    """Run two ranks of which one is lost; give also the seconds until the other ended."""
+    lost = next(k for k, fault in enumerate(faults) if fault != "none")
+    with running(folder, faults, step, words) as ranks:
+        until(ranks[lost], os.WSTOPPED | os.WEXITED)
+        began = time.monotonic()
+        until(ranks[1 - lost], os.WEXITED)
+        seconds = round(time.monotonic() - began, 1)
+        said = [rank.communicate(timeout=60)[1] for rank in ranks]
+    return [rank.returncode for rank in ranks], said, seconds
+
+
+@contextmanager
+def running(folder, faults, step, words):
+    """Two ranks that are gone afterwards."""
     port = free_port()
     ranks = [
         start(folder, rank, port, fault, step, ("budget.images=3200", *words))
         for rank, fault in enumerate(faults)
     ]
     try:
-        said = [rank.communicate(timeout=timeout)[1] for rank in ranks]
+        yield ranks
     finally:
         for rank in ranks:
             rank.send_signal(signal.SIGCONT)
             rank.kill()
-    return [rank.returncode for rank in ranks], said
+
+
+def until(rank, change, timeout=120):
+    """Wait until a process has ended or stopped, and leave it so."""
+    limit = time.monotonic() + timeout
+    while os.waitid(os.P_PID, rank.pid, change | os.WNOWAIT | os.WNOHANG) is None:
+        if time.monotonic() > limit:
+            raise TimeoutError(f"{rank.args} goes on")
+        time.sleep(0.02)

@@ -98,9 +98,10 @@ def unbroken(request, tmp_path_factory, mnist_root):
 
 
 @pytest.mark.parametrize(("unbroken", "place"), KILLS, indirect=["unbroken"])
-def test_A01_A11_A12_killed_twice(unbroken, mnist_root, place):
+def test_A01_A11_A12_killed_twice(unbroken, mnist_root, place, tally):
     model, root, whole = unbroken
-    survive(model, root, mnist_root, whole, place)
+    with tally("R1", model, list(PLACES).index(place)):
+        survive(model, root, mnist_root, whole, place)
 
 
 CHAIN = [(*PLAY, 8), (*SAVE, 1), (*EVALUATE, 1), (*LOG, 3), (*PLAY, 3), (*SCORES, 1)]

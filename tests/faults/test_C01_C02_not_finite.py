@@ -140,7 +140,7 @@ EVERY = [
 
 
 @pytest.mark.parametrize("model", EVERY)
-def test_C02_a_gradient_of_any_model_stops_in_that_step(model, tmp_path, mnist_root):
+def test_C02_a_gradient_of_any_model_stops_in_that_step(model, tmp_path, mnist_root, tally):
     overrides, reached = tiny(model, tmp_path, mnist_root), CONTEXT.Event()
     process = CONTEXT.Process(target=_spread, args=(overrides, reached))
     process.start()
@@ -148,6 +148,7 @@ def test_C02_a_gradient_of_any_model_stops_in_that_step(model, tmp_path, mnist_r
     if not reached.is_set():
         assert process.exitcode == 0
         pytest.skip("it learns without gradients")
-    assert process.exitcode == 5
-    status = json.loads((only_run(tmp_path) / "status.json").read_text())
-    assert status["state"] == "diverged" and "iteration 4" in status["reason"]
+    with tally("R16", model, 0):
+        assert process.exitcode == 5
+        status = json.loads((only_run(tmp_path) / "status.json").read_text())
+        assert status["state"] == "diverged" and "iteration 4" in status["reason"]

@@ -15,7 +15,7 @@ import torch
 
 from lightning_gen.cli import main
 from lightning_gen.data.module import ImageSet, StreamLoader
-from tests.faults.pairs import RING, both, environment, free_port, paths, start
+from tests.faults.pairs import RING, both, environment, free_port, paths, start, timed
 from tests.system.harness import only_run
 
 FAST = ("trainer.rank_timeout=30",)
@@ -74,6 +74,25 @@ def test_F04_a_rank_that_hangs(folder):
     assert codes == [8, -9]
     assert "error [8]: rank 1 (pid " in said[0] and "did not answer within 30 s" in said[0]
     assert "most recent call first" in said[1], "its stack"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["SIGKILL", "SIGSTOP"])
+def test_R22_a_lost_rank_is_named_in_time(fault, folder, figure):
+    limit, took = {"SIGKILL": 10, "SIGSTOP": 15 + 10}[fault], []
+    cases = [(lost, step) for lost in (0, 1) for step in (1, 2, 5, 10, 20)]
+    for number, (lost, step) in enumerate(cases):
+        place = folder / str(number)
+        place.mkdir()
+        os.symlink(folder / "data", place / "data")
+        faults = ["none", "none"]
+        faults[lost] = fault
+        codes, said, seconds = timed(place, faults, step, ("trainer.rank_timeout=15",))
+        assert codes[1 - lost] == 8 and codes[lost] == -9, (codes, said)
+        assert f"error [8]: rank {lost} (pid " in said[1 - lost], said
+        took.append(seconds)
+    figure(f"R22_{fault}", len(took), len(took), **{f"{fault}_worst_seconds": max(took)})
+    assert max(took) <= limit
 
 
 def test_F05_an_error_on_one_rank_only(folder):
