@@ -14,6 +14,8 @@ import time
 import pytest
 import torch
 
+from lightning_gen.cli import main
+from lightning_gen.errors import Preempted
 from lightning_gen.runs.checkpoint import CheckpointStore
 from tests.faults.hooks import DATA, MODEL, PLAY, RESUME, SAVE, signalled
 from tests.system.harness import CONTEXT, _run, assert_same, only_run, outcome, tiny, train
@@ -112,3 +114,17 @@ def test_A07_killed_soon_after_being_asked(seed, tmp_path, mnist_root):
     assert CheckpointStore(run / "checkpoints").latest()[0]["iteration"] >= 3
     assert train(overrides) == 0
     assert outcome(run)["time"][0] == 9
+
+
+def test_A03_a_signal_that_a_library_turns_into_an_error_of_its_own(
+    tmp_path, monkeypatch, mnist_root
+):
+    def build(config):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except Preempted as error:  # as Hydra does when a signal meets an import
+            raise ImportError(repr(error)) from error
+
+    monkeypatch.setattr("lightning_gen.runs.session.build_model", build)
+    assert main(["train", *tiny("gan", tmp_path, mnist_root)]) == Preempted.exit_code
+    assert json.loads((only_run(tmp_path) / "status.json").read_text())["state"] == "preempted"
