@@ -91,8 +91,9 @@ def test_R22_a_lost_rank_is_named_in_time(fault, folder, figure):
         assert codes[1 - lost] == 8 and codes[lost] == -9, (codes, said)
         assert f"error [8]: rank {lost} (pid " in said[1 - lost], said
         took.append(seconds)
-    figure(f"R22_{fault}", len(took), len(took), **{f"{fault}_worst_seconds": max(took)})
-    assert max(took) <= limit
+    held = sum(seconds <= limit for seconds in took)
+    figure(f"R22_{fault}", held, len(took), **{f"{fault}_worst_seconds": max(took)})
+    assert held == len(took), took
 
 
 def test_F05_an_error_on_one_rank_only(folder):
