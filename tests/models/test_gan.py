@@ -92,15 +92,25 @@ def labels(model, n):
     return {"images": i % 10, "captions": torch.stack([i % 3, i % 6, i % 10], 1) + 1}[model.takes]
 
 
+class Moved(pl.Callback):
+    """Names of all that a step has changed: Adam's first step and the next can cancel exactly."""
+
+    def __init__(self, model):
+        self.before, self.names = copy.deepcopy(model.state_dict()), set()
+
+    def on_train_batch_end(self, trainer, model, *args):
+        after = model.state_dict().items()
+        self.names |= {k for k, value in after if not torch.equal(self.before[k], value)}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_rounds_move_both_players(name):
     model = build(name)
-    before = copy.deepcopy(model.state_dict())
-    fit(model, images(model), iterations=4)
-    after = model.state_dict()
+    moved = Moved(model)
+    fit(model, images(model), iterations=4, callbacks=[moved])
     for player in model.players:
         names = [f"{player}.{k}" for k, _ in getattr(model, player).named_parameters()]
-        still = [k for k in names if torch.equal(before[k], after[k])]
+        still = [k for k in names if k not in moved.names]
         # A difference of critic values, as the Wasserstein distance is, leaves its offset free.
         assert [k for k in still if not k.endswith(("psi.bias", names[-1]))] == []
         assert torch.isfinite(model.recorded[f"loss_{player}"])

@@ -53,12 +53,13 @@ def sizes(model):
     return dict(visit(check_overrides(chosen)["model"], "model"))
 
 
-def tiny(model, folder, data_root, iterations=9, **options):
-    """Overrides of a run of a few steps, with two evaluations and two checkpoints in between."""
+def tiny(model, folder, data_root, iterations=9, n=None, **options):
+    """Overrides of a run of a few steps, with two evaluations of n samples and two checkpoints."""
     per_step = 16 * sizes(model).get("model.n_critic", 1)
     # FID needs more images than the classifier has features, 128 for each channel.
     grey = data_of(model) in {"mnist", "digits"}
-    n, metrics = (192, "fid,modes") if grey else (64, "modes")
+    few, metrics = (192, "fid,modes") if grey else (64, "modes")
+    n = n or few
     return [
         *TINY,
         *(f"{k}={v}" for k, v in sizes(model).items()),

@@ -82,7 +82,9 @@ def overrides_of(kind, folder, data_root):
         extra = {k: v for k, v in extra.items() if k.startswith("metrics.kid")}
     if data_of(kind) in {"text"}:
         extra = {}
-    words = [w for w in tiny(kind, folder, data_root) if not w.startswith("metrics.metrics=")]
+    # FID is among those of the configuration, and needs more samples than there are features.
+    words = tiny(kind, folder, data_root, n=192 if data_of(kind) in {"mnist", "digits"} else 400)
+    words = [w for w in words if not w.startswith("metrics.metrics=")]
     return [*words, *(f"{k}={v}" for k, v in extra.items())]
 
 
