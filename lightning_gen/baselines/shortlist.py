@@ -119,6 +119,13 @@ def _rows(one: Judged, metric: str) -> list[Row]:
 def _failures(entry: Entry, rows: Sequence[tuple[str, Row]]) -> Iterator[tuple[str, str]]:
     """What does not hold, and of what it is said."""
     means = {name: row.mean for name, row in rows}
+    shorter = {name: row.why for name, row in rows if row.verdict == "not run at its budget"}
+
+    def missed(name: str, what: str) -> tuple[str, str]:
+        if name in shorter:
+            return "not run at its budget", f"{name} {what}: {shorter[name]}"
+        return "short of it", f"{name} {what}"
+
     for name, row in rows:
         if row.mean is None:
             yield "not run", name
@@ -126,11 +133,11 @@ def _failures(entry: Entry, rows: Sequence[tuple[str, Row]]) -> Iterator[tuple[s
             yield row.verdict, f"{name}: {row.why}"
     for name, (low, high) in entry.bands.items():
         if not low <= (means[name] or 0.0) <= high:
-            yield "short of it", f"{name} is to be {low:g} to {high:g}"
+            yield missed(name, f"is to be {low:g} to {high:g}")
     for names in entry.rising:
         for first, second in pairwise(names):
             if not (means[first] or 0.0) < (means[second] or 0.0):
-                yield "short of it", f"{first} is to be below {second}"
+                yield missed(first, f"is to be below {second}")
 
 
 def markdown(some: Shortlist, found: Sequence[Judged]) -> str:

@@ -51,6 +51,8 @@ FOUND = [
         (Entry("a", rising=[["packs.modes", "packs.modes"]]), "short of it", "packs.modes"),
         (Entry("a", bands={"packs.kl": (0, 0.15)}), "reproduced", ""),
         (Entry("a", bands={"packs.kl": (0, 0.15), "plain.kl": (0, 0.15)}), "short of it", "plain"),
+        (Entry("a", bands={"short.modes": (0, 9)}), "reproduced", ""),
+        (Entry("a", bands={"short.modes": (9, 9)}), "not run at its budget", "short.modes is to"),
         (Entry("a", ["packs.kl"]), "no published number", "packs.kl"),
         (Entry("a", ["packs.fid"]), "not run", "packs.fid"),
         (Entry("a", bands={"packs.fid": (0, 1)}), "not run", "packs.fid"),
