@@ -58,7 +58,7 @@ class GenerativeModule(pl.LightningModule):
 
     requires_labels: ClassVar[bool] = False
     players: ClassVar[tuple[str, ...]] = ("model",)
-    likelihood_kind: ClassVar[str] = "exact"
+    likelihood_kind: str = "exact"
     """Of a model with ``log_likelihood``: "exact", "lower bound", or "estimate"."""
     likelihood_space: str = "binary"
     """What its density is of: "binary" pixels, "unit" ([0, 1], dequantised), "logit", "bytes" (256

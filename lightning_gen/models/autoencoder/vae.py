@@ -37,7 +37,7 @@ class VAE(GaussianPriorModule):
         family: Arguments of :class:`AutoencoderModule`.
     """
 
-    likelihood_kind: ClassVar[str] = "lower bound"
+    likelihood_kind = "lower bound"
     measured: ClassVar[tuple[str, ...]] = ("likelihood", "reconstruction")
     importance_samples: int = 1  # codes of an image in training
 

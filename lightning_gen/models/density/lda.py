@@ -3,7 +3,7 @@
 Blei, Ng, Jordan, Latent Dirichlet Allocation, 2003, doi:10.1162/jmlr.2003.3.4-5.993.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,7 @@ class LDA(DensityModule):
         family: Arguments of :class:`AlternatingModule`.
     """
 
-    likelihood_kind: ClassVar[str] = "lower bound"
+    likelihood_kind = "lower bound"
 
     def __init__(
         self,

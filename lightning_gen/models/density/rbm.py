@@ -5,7 +5,7 @@ doi:10.1162/089976602760128018; Tieleman, Training Restricted Boltzmann Machines
 Approximations to the Likelihood Gradient, 2008, doi:10.1145/1390156.1390290.
 """
 
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -50,7 +50,7 @@ class RBM(DensityModule):
         family: Arguments of :class:`AlternatingModule`.
     """
 
-    likelihood_kind: ClassVar[str] = "estimate"
+    likelihood_kind = "estimate"
     chain: Tensor
 
     def __init__(

@@ -50,7 +50,7 @@ class DDPM(DiffusionModule):
     """
 
     sampling: ClassVar[tuple[str, ...]] = ("steps", "sampler", "eta")
-    likelihood_kind: ClassVar[str] = "lower bound"
+    likelihood_kind = "lower bound"
     alpha: Tensor
     sigma: Tensor
 

@@ -47,7 +47,6 @@ class FlowMatching(DiffusionModule):
     """
 
     sampling: ClassVar[tuple[str, ...]] = ("steps", "sampler", "tolerance")
-    likelihood_kind: ClassVar[str] = "estimate"
 
     def __init__(
         self,
@@ -60,6 +59,7 @@ class FlowMatching(DiffusionModule):
         super().__init__(**family)
         self.sigma_min, self.sampler, self.tolerance = sigma_min, sampler, tolerance
         self.likelihood_space = "unit" if self.of_images else "points"
+        self.likelihood_kind = "estimate" if self.of_images else "exact"
 
     @property
     def nfe(self) -> int | None:

@@ -59,7 +59,6 @@ class ScoreSDE(DiffusionModule):
     """
 
     sampling: ClassVar[tuple[str, ...]] = ("steps", "sampler", "snr")
-    likelihood_kind: ClassVar[str] = "estimate"
 
     def __init__(
         self,
@@ -79,6 +78,7 @@ class ScoreSDE(DiffusionModule):
         self.smallest_time, self.last_time = smallest_time, last_time
         self.sampler, self.snr, self.tolerance = sampler, snr, tolerance
         self.likelihood_space = "unit" if self.of_images else "points"
+        self.likelihood_kind = "estimate" if self.of_images else "exact"
 
     @property
     def nfe(self) -> int:

@@ -64,16 +64,12 @@ class FFJORD(FlowModule):
         self.method, self.steps, self.tolerance = method, steps, tolerance
         points = self.likelihood_space in {"points"}
         self.exact = {"auto": points, "exact": True, "hutchinson": False}[trace]
+        self.likelihood_kind = "exact" if self.exact else "estimate"
         C, H, W = (2, 1, 1) if points else (4 * self.shape[0], *(s // 2 for s in self.shape[1:]))
         into: Bijection = View((2,), (C, H, W)) if points else Squeeze()
         self.flow = Chain(into)  # what surrounds the equation
         self.flat = View((C, H, W), (self.latent_dim,))
         self.f: nn.Module = network(C, kernel=1 if points else 3)
-
-    @property
-    def likelihood_kind(self) -> str:  # type: ignore[override]
-        """Exact, or an estimate without bias by one epsilon an image."""
-        return "exact" if self.exact else "estimate"
 
     def transform(self, y: Tensor, *of: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (N, d) and log-determinants (N,) of data and epsilon (N, *shape), if it is."""
