@@ -59,6 +59,6 @@ def counted(goal, group, case):
                 facts[name][group] = "".join(sorted(others | ({str(case)} if mine else set())))
             tried, failed = (sum(map(len, facts[k].values())) for k in ("cases", "failed"))
             failures = {k: v for k, v in facts["failed"].items() if v}
-            facts = {"goal": goal, "held": tried - failed, "tried": tried, **facts}
+            facts |= {"goal": goal, "held": tried - failed, "tried": tried}
             file.truncate(0)
             file.write(json.dumps(facts | {"failed": failures}, indent=2) + "\n")
