@@ -221,7 +221,7 @@ def main(argv: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         code, report = 0, Path(argv[0]) if argv else Path(folder, "report.xml")
         if not argv:
-            options = ["-m", "not slow", f"--junitxml={report}"]
+            options = ["-n", "2", "-m", "not slow", f"--junitxml={report}"]
             command = [sys.executable, "-m", "pytest", "tests/faults", *options]
             code = subprocess.run(command, cwd=ROOT, check=False).returncode
         out = ROOT / "docs" / "FAULTS.md"
