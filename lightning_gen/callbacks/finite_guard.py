@@ -31,9 +31,11 @@ class FiniteGuard(RunCallback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
         """Raise DivergedError when the step has left a weight or an average not finite."""
         held = [p.detach() for p in pl_module.parameters() if p.numel() and p.is_floating_point()]
-        if torch.nn.utils.get_total_norm(held, math.inf).isfinite():
+        if _norm(held).isfinite():  # a twentieth of the time each alone takes on a CPU
             return
         bad = [name for name, p in pl_module.named_parameters() if not p.isfinite().all()]
+        if not bad:  # finite, but their squares are not
+            return
         raise DivergedError(
             f"{bad[0]} is not finite after iteration {pl_module.iteration}",
             where=", ".join(bad[:3]),
@@ -48,7 +50,7 @@ class FiniteGuard(RunCallback):
         player = getattr(pl_module, "playing", None) or "loss"
         groups = optimizer.param_groups
         gradients = [p.grad for g in groups for p in g["params"] if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        norm = _norm(gradients)
         loss = pl_module.recorded.get(f"loss_{player}", norm)
         pl_module.record(**{f"grad_norm_{player}": norm})
         if math.isfinite((loss + norm).item()):
@@ -72,3 +74,8 @@ class FiniteGuard(RunCallback):
             fix="a smaller learning rate, model.clip_norm, or trainer.precision=32-true; "
             "the last checkpoint is finite and the same command continues from it",
         )
+
+
+def _norm(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """Euclidean norm of all of them, not finite where one of their numbers is not."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))

@@ -113,7 +113,7 @@ MUTANTS = {
         NAN, "stops_before_the_optimiser",
     ),
     "no finite check of weights": (
-        f"{CALLBACKS}/finite_guard.py", "if torch.nn.utils.get_total_norm(", "if True or (",
+        f"{CALLBACKS}/finite_guard.py", "if _norm(held)", "if True or _norm(held)",
         NAN, "a_weight_or_an_average",
     ),
     "what is not finite is saved": (
