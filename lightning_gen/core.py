@@ -136,7 +136,10 @@ class GenerativeModule(pl.LightningModule):
 
     def seed_iteration(self) -> None:
         """Set the random streams of a step from (seed, iteration, rank)."""
-        torch.manual_seed(fold(self.seed, "rank", self.iteration, self.global_rank))
+        seed = fold(self.seed, "rank", self.iteration, self.global_rank)
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":  # torch.manual_seed prints a stack for each absent one
+            torch.get_device_module(self.device).manual_seed(seed)
         if self._draws is None or self._draws.device != self.device:
             self._draws = torch.Generator(self.device)
         self._draws.manual_seed(fold(self.seed, "global", self.iteration))
