@@ -28,6 +28,9 @@ class AlternatingModule(GenerativeModule):
         accumulate: Micro-batches a player's gradient is accumulated over, for batches that do not
             fit the device. Without batch norm the result is that of the whole batch.
         clip_norm: Largest gradient norm of a player, for those to be clipped.
+        simultaneous: Whether players move together once each has had a turn (one that has another
+            turn moves before it), so that all take their gradients at one point; else each moves at
+            the end of its turn.
 
     Attributes:
         players: Names of the players; each is an attribute, or its parameters are named by
@@ -46,9 +49,12 @@ class AlternatingModule(GenerativeModule):
         schedules: Mapping[str, ScheduleFactory] | None = None,
         accumulate: PositiveInt = 1,
         clip_norm: Mapping[str, PositiveFloat] | None = None,
+        simultaneous: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
+        self.simultaneous = simultaneous
+        self._due: dict[str, Any] = {}
         self.optimizer_factories, self.schedule_factories = dict(optimizers), dict(schedules or {})
         self.accumulate, self.clip_norm = accumulate, dict(clip_norm or {})
         self.playing: str | None = None
@@ -66,7 +72,7 @@ class AlternatingModule(GenerativeModule):
 
     @contextmanager
     def descending(self, player: str) -> Iterator[Callable[[Tensor], None]]:
-        """One descent step of a player: ``descend(loss)`` inside, the optimiser's step at the end.
+        """A turn of a player: ``descend(loss)`` inside, the optimiser's step when its turn ends.
 
         Adversaries of the player are frozen inside, so no gradient of theirs is computed. The loss
         is recorded as ``loss_<player>``. Nothing is stepped when the block raises.
@@ -87,6 +93,8 @@ class AlternatingModule(GenerativeModule):
             losses.append(loss.detach())
             self.manual_backward(loss / self.accumulate if self.accumulate > 1 else loss)
 
+        if player in self._due:
+            self._move()
         self.playing = player
         optimizer.zero_grad(set_to_none=True)
         for parameter in frozen:
@@ -97,10 +105,18 @@ class AlternatingModule(GenerativeModule):
             for parameter in frozen:
                 parameter.requires_grad_(True)
         self.record(**{f"loss_{player}": sum(losses) / len(losses)})
-        optimizer.step()
-        if player in self._schedules:
-            self._schedules[player].step()
-        self.after_turn(player)
+        self._due[player] = optimizer
+        if not self.simultaneous or len(self._due) == len(self.players):
+            self._move()
+
+    def _move(self) -> None:
+        """Step the optimisers of those who had their turn."""
+        while self._due:
+            self.playing = player = next(iter(self._due))
+            self._due.pop(player).step()
+            if player in self._schedules:
+                self._schedules[player].step()
+            self.after_turn(player)
 
     def after_turn(self, player: str) -> None:
         """What follows a player's step: what G made before its own is forgotten."""

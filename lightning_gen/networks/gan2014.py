@@ -3,8 +3,6 @@
 Goodfellow et al. 2014, arXiv:1406.2661, and the authors' configuration of it.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -16,9 +14,8 @@ class GAN2014Generator(nn.Module):
     """Two layers of rectifiers and a sigmoid output, scaled to [-1, 1].
 
     Note:
-        2 sigmoid(h) - 1 = tanh(h / 2), which is how it is computed. The authors draw z from
-        U(-sqrt 3, sqrt 3), whose variance is one: z of U(-1, 1) is scaled to it. Their output
-        biases start at the mean image (:meth:`start_at`).
+        2 sigmoid(h) - 1 = tanh(h / 2), which is how it is computed. The authors' code draws z from
+        N(0, I), and its output biases start at the mean image (:meth:`start_at`).
 
     Args:
         latent_dim: Dimension of z.
@@ -57,8 +54,8 @@ class GAN2014Generator(nn.Module):
         start_sigmoid_at(self.layers[-1], mean)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map latents (N, latent_dim) of U(-1, 1) to images (N, C, H, W) in [-1, 1]."""
-        return torch.tanh(self.layers(math.sqrt(3) * z) / 2).unflatten(1, self.shape)
+        """Map latents (N, latent_dim) to images (N, C, H, W) in [-1, 1]."""
+        return torch.tanh(self.layers(z) / 2).unflatten(1, self.shape)
 
 
 class GAN2014Discriminator(nn.Module):

@@ -118,9 +118,10 @@ def test_rounds_move_both_players(name):
     assert model.iteration == 4 and model.images_seen == 4 * N * model.minibatches
 
 
+@pytest.mark.parametrize("simultaneous", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_step_moves_its_player_and_no_other(name):
-    model, moved = build(name), []
+def test_a_step_moves_its_player_and_no_other(name, simultaneous):
+    model, moved = build(name, simultaneous=simultaneous), []
     configure = model.configure_optimizers
 
     def snapshot():
@@ -200,11 +201,13 @@ def test_accumulating_micro_batches_is_the_whole_batch(cls):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
 
 
-def test_the_round_is_the_algorithm_by_hand():
+@pytest.mark.parametrize("simultaneous", [False, True])
+def test_the_round_is_the_algorithm_by_hand(simultaneous):
     x = torch.randn(6, 2, dtype=torch.float64)
-    model, by_hand = mlps(DCGAN), mlps(DCGAN)
+    model, by_hand = mlps(DCGAN, simultaneous=simultaneous), mlps(DCGAN)
     fit(model, x)
     G, D = by_hand.G, by_hand.D
+    at = copy.deepcopy(D) if simultaneous else D  # the discriminator that G descends against
     by_hand.iteration = 1
     by_hand.seed_iteration()
     z = by_hand.z(6).double()
@@ -212,7 +215,7 @@ def test_the_round_is_the_algorithm_by_hand():
     torch.testing.assert_close(model.recorded["loss_D"], loss.detach())
     for p, g in zip(D.parameters(), torch.autograd.grad(loss, D.parameters()), strict=True):
         p.data -= 0.1 * g
-    loss = non_saturating_loss(D(G(z)))
+    loss = non_saturating_loss(at(G(z)))
     torch.testing.assert_close(model.recorded["loss_G"], loss.detach())
     for p, g in zip(G.parameters(), torch.autograd.grad(loss, G.parameters()), strict=True):
         p.data -= 0.1 * g

@@ -19,15 +19,17 @@ from lightning_gen.schedules import MomentumGrowth
 
 def test_latents_have_the_moments_the_authors_drew():
     seen = []
-    z = torch.rand(4096, 100, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    draws = torch.Generator().manual_seed(0)
+    cube, normal = torch.rand(4096, 100, generator=draws), torch.randn(4096, 100, generator=draws)
     G = GAN2014Generator(channels=1, resolution=4, units=2)
     C = CGAN2014Generator(num_classes=2, channels=1, resolution=4)
     for layer in (G.layers[0], C.z_layer[0]):
         layer.register_forward_hook(lambda module, given, out: seen.append(given[0]))
-    G(z), C(z, torch.zeros(len(z), dtype=torch.long))
-    for given in seen:
-        assert given.var().item() == pytest.approx(1, abs=0.01)
-        assert given.abs().max().item() == pytest.approx(math.sqrt(3), abs=1e-3)
+    G(normal), C(cube * 2 - 1, torch.zeros(len(cube), dtype=torch.long))
+    of_gan, of_cgan = seen
+    assert torch.equal(of_gan, normal)
+    assert of_cgan.var().item() == pytest.approx(1, abs=0.01)
+    assert of_cgan.abs().max().item() == pytest.approx(math.sqrt(3), abs=1e-3)
 
 
 def test_output_biases_start_at_the_mean_image():
@@ -119,10 +121,14 @@ def test_schedule_goes_on_where_it_was():
     )
 
 
-@pytest.mark.parametrize("name, epochs", [("gan_mnist", 250), ("cgan_mnist", 100)])
-def test_recipes_are_the_protocol(name, epochs):
+@pytest.mark.parametrize(
+    "name, epochs, prior, simultaneous",
+    [("gan_mnist", 250, "normal", True), ("cgan_mnist", 100, "uniform", False)],
+)
+def test_recipes_are_the_protocol(name, epochs, prior, simultaneous):
     config = check_overrides([f"experiment={name}"])
     assert config["budget"]["images"] == epochs * (60_000 - config["data"]["valid"])
     rates = {p: o["lr"] for p, o in config["model"]["optimizers"].items()}
     assert rates == {"G": 0.1, "D": 0.05}  # theirs descends the mean of its two terms, ours the sum
-    assert config["model"]["prior"] == "uniform" and config["data"]["batch_size"] == 100
+    assert (config["model"]["prior"], config["model"]["simultaneous"]) == (prior, simultaneous)
+    assert config["data"]["batch_size"] == 100

@@ -30,6 +30,8 @@ class AdversarialModule(AlternatingModule):
         accumulate: Micro-batches a player's gradient is accumulated over, for batches that do not
             fit the device. Without batch norm the result is that of the whole batch.
         clip_norm: Largest gradient norm of a player, for those to be clipped.
+        simultaneous: Whether G takes its gradient before D has moved by its last turn, as in the
+            code of 2014, and not after.
         ema_halflife: Half-life of the moving average of G in images; None keeps no average.
         ema_rampup: The half-life is at most this share of the images seen.
     """
@@ -46,11 +48,16 @@ class AdversarialModule(AlternatingModule):
         n_critic: PositiveInt = 1,
         accumulate: PositiveInt = 1,
         clip_norm: Mapping[str, PositiveFloat] | None = None,
+        simultaneous: bool = False,
         ema_halflife: PositiveFloat | None = 10_000,
         ema_rampup: NonNegativeFloat = 0.05,
     ) -> None:
         super().__init__(
-            optimizers=optimizers, schedules=schedules, accumulate=accumulate, clip_norm=clip_norm
+            optimizers=optimizers,
+            schedules=schedules,
+            accumulate=accumulate,
+            clip_norm=clip_norm,
+            simultaneous=simultaneous,
         )
         self.G, self.D = G, D
         self.G_ema = ExponentialMovingAverage(G, ema_halflife, ema_rampup) if ema_halflife else None

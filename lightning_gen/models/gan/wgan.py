@@ -48,12 +48,17 @@ class WGAN(AdversarialModule):
                         x_tilde = self.G(z_i)
                     wasserstein = (full(self.D(x_i)) - full(self.D(x_tilde))).mean()
                     descend(-wasserstein)
-            with torch.no_grad():
-                for w in self.D.parameters():
-                    w.clamp_(-self.c, self.c)
             self.record(wasserstein=wasserstein)
         # Lines 9-11
         z = self.z(len(x))
         with self.descending("G") as descend:
             for (z_i,) in self.micro(z):
                 descend(-full(self.D(self.G(z_i))).mean())
+
+    @torch.no_grad()
+    def after_turn(self, player: str) -> None:
+        """Clip the critic's weights after its step."""
+        super().after_turn(player)
+        if player in {"D"}:
+            for w in self.D.parameters():
+                w.clamp_(-self.c, self.c)
