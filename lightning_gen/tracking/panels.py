@@ -231,13 +231,6 @@ EVALUATORS = {
 }
 
 
-NEEDED = {
-    **{name: {"sample"} for name in ("FeatureEvaluator", "MixtureEvaluator", "ParzenEvaluator")},
-    **{name: {"translate"} for name in ("TranslationEvaluator", "AdaptationEvaluator")},
-}
-"""The method without which an evaluator measures nothing."""
-
-
 def _measures(node: Mapping[str, Any] | None) -> Measures:
     target = (node or {}).get("_target_", "")
     return EVALUATORS.get(target.rpartition(".")[2], Measures(frozenset()))
@@ -279,8 +272,10 @@ def facts(config: Mapping[str, Any]) -> set[str]:
     if measured & SINGLE:
         measured -= SINGLE - _of_translations(config)
     callbacks = {name for name, callback in config["callbacks"].items() if callback}
-    methods = set(read(config["model"]["_target_"]).methods)
-    if not methods & NEEDED.get(node.get("_target_", "").rpartition(".")[2], methods | {""}):
+    model = read(config["model"]["_target_"])
+    methods = set(model.methods)
+    needs = read(node["_target_"]).facts.get("needs") if node else None
+    if needs not in {None, *methods, *model.facts}:  # the evaluator has nothing to measure
         measured = set()
     kind = {"images"} if config["data"].get("channels") else set()
     of_methods = {"sample", "translate", "discriminate"} & methods
