@@ -46,7 +46,8 @@ class Ruling(NamedTuple):
         entry: The entry.
         rows: Name and judged number; reported is None where no paper has it.
         verdict: ``reproduced``, or what is wrong.
-        why: What that is said of.
+        why: What that is said of; where less was trained than is asked for, also whether what is to
+            rise does so.
     """
 
     entry: Entry
@@ -101,6 +102,8 @@ def rule(entry: Entry, found: Iterable[Judged]) -> Ruling:
             raise ConfigError(f"{name!r} is of no baseline", where=entry.title)
         rows += [(name, row) for row in _rows(by_name[recipe], metric)]
     verdict, why = next(_failures(entry, rows), ("reproduced", ""))
+    if verdict == "not run at its budget" and entry.rising and not list(_inverted(entry, rows)):
+        why = f"in order; {why}"
     return Ruling(entry, rows, verdict, why)
 
 
@@ -134,10 +137,15 @@ def _failures(entry: Entry, rows: Sequence[tuple[str, Row]]) -> Iterator[tuple[s
     for name, (low, high) in entry.bands.items():
         if not low <= (means[name] or 0.0) <= high:
             yield missed(name, f"is to be {low:g} to {high:g}")
+    for first, second in _inverted(entry, rows):
+        yield missed(first, f"is to be below {second}")
+
+
+def _inverted(entry: Entry, rows: Sequence[tuple[str, Row]]) -> Iterator[tuple[str, str]]:
+    """Neighbours among the rising whose means do not rise."""
+    means = {name: row.mean or 0.0 for name, row in rows}
     for names in entry.rising:
-        for first, second in pairwise(names):
-            if not (means[first] or 0.0) < (means[second] or 0.0):
-                yield missed(first, f"is to be below {second}")
+        yield from ((a, b) for a, b in pairwise(names) if not means[a] < means[b])
 
 
 def markdown(some: Shortlist, found: Sequence[Judged]) -> str:
