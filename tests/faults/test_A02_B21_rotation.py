@@ -32,7 +32,9 @@ for kill in range(kills):
             os.write(send, b"%d\\n" % k)
     os.close(send)
     told = os.read(receive, 20)  # it has begun
-    time.sleep(rng.uniform(0, 4 * pace))
+    for _ in range(rng.randrange(4)):
+        told += os.read(receive, 20)  # it has saved
+    time.sleep(rng.uniform(0, pace))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     durable = int((told + os.fdopen(receive, "rb").read()).split()[-1])
