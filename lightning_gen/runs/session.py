@@ -213,9 +213,10 @@ def _train(config: dict[str, Any], run: Run | SilentRun) -> Run | SilentRun:
     # Other ranks cannot know the folder that rank 0 made for a fresh run; they wait to be told.
     newest = None if config["run"]["fresh"] and not is_rank_zero() else run.checkpoints.latest()
     if newest is not None and newest[0]["iteration"] >= data.stop_iteration:
-        run.set_status("finished")
+        k, seen = newest[0]["iteration"], newest[0]["images_seen"]
+        run.set_status("finished", iteration=k, images_seen=seen)
         if is_rank_zero():
-            done = f"already finished at iteration {newest[0]['iteration']}; nothing to do"
+            done = f"already finished at iteration {k}; nothing to do"
             print(f"lightning_gen: {done} (a larger budget.images goes on)", flush=True)
         return run
     if checkpoint is not None:

@@ -144,3 +144,12 @@ def test_A13_a_finished_run_is_left_alone_and_a_larger_budget_extends_it(unbroke
     for key, value in whole["tensors"].items():
         other = extended["tensors"][key]
         assert (value == other).all() if hasattr(value, "all") else value == other, key
+
+
+def test_A13_a_budget_that_a_killed_run_had_reached_is_what_it_saw(tmp_path, mnist_root):
+    rare = {"callbacks.history.every_images": 16 * 5}  # the last row is of iteration 5
+    overrides = tiny("gan", tmp_path, mnist_root, **rare)
+    assert train(overrides, die=(*SAVE, 3, AFTER)) == -9  # that of iteration 6
+    assert train(tiny("gan", tmp_path, mnist_root, iterations=6, **rare)) == 0
+    status = json.loads((only_run(tmp_path) / "status.json").read_text())
+    assert (status["state"], status["iteration"], status["images_seen"]) == ("finished", 6, 96)
