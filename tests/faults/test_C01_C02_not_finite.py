@@ -6,11 +6,14 @@ rank. No checkpoint ever holds a number that is not finite.
 
 import importlib
 import json
+import math
 
 import pytest
 import torch
 
-from lightning_gen.errors import CheckpointError
+from lightning_gen.callbacks.finite_guard import FiniteGuard
+from lightning_gen.core import GenerativeModule
+from lightning_gen.errors import CheckpointError, DivergedError
 from tests.faults.hooks import before
 from tests.faults.stores import payload
 from tests.suited import MODELS
@@ -114,6 +117,16 @@ def test_C02_a_weight_or_an_average_stops_in_that_step(place, tmp_path, mnist_ro
         held = torch.load(file, weights_only=True)["model"]
         assert all(tensor.isfinite().all() for tensor in held.values())
     assert train(overrides) == 0
+
+
+def test_C02_a_weight_whose_square_is_not_finite_is_no_error():
+    model = GenerativeModule()
+    model.layer = torch.nn.Linear(2, 1)
+    torch.nn.init.constant_(model.layer.weight, 1e30)
+    FiniteGuard().on_train_batch_end(None, model)
+    torch.nn.init.constant_(model.layer.bias, math.inf)
+    with pytest.raises(DivergedError, match=r"layer\.bias is not finite"):
+        FiniteGuard().on_train_batch_end(None, model)
 
 
 def _spread(overrides, reached):
