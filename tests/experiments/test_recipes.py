@@ -12,9 +12,8 @@ from lightning_gen.config.paths import group_files
 
 NAMES = sorted(group_files("experiment"))
 PACKED = {  # name: packs of how many, beside which plain GAN, updates of the paper and here
-    **{f"pacgan_{d}": (2, f"gan_{d}", 400_000, 6_400) for d in ("ring", "grid")},
-    **{f"pacgan3_{d}": (3, f"gan_{d}", 400_000, 6_400) for d in ("ring", "grid")},
-    **{f"pacgan4_{d}": (4, f"gan_{d}", 400_000, 6_400) for d in ("ring", "grid")},
+    **{f"pacgan{m}_ring": (m or 2, "gan_ring", 400_000, 6_400) for m in ("", 3, 4)},
+    **{f"pacgan{m}_grid": (m or 2, "gan_grid", 400_000, 20_000) for m in ("", 3, 4)},
     "pacgan_stacked_mnist": (2, "dcgan_stacked_mnist", 100_000, 100_000),
     "pacgan_tiny_stacked_mnist": (2, "dcgan_tiny_stacked_mnist", 500_000, 500_000),
 }
