@@ -138,7 +138,7 @@ class GenerativeModule(pl.LightningModule):
         """Set the random streams of a step from (seed, iteration, rank)."""
         seed = fold(self.seed, "rank", self.iteration, self.global_rank)
         torch.default_generator.manual_seed(seed)
-        if self.device.type != "cpu":  # torch.manual_seed prints a stack for each absent one
+        if self.device.type != "cpu":  # torch.manual_seed would seed all, absent ones slowly
             torch.get_device_module(self.device).manual_seed(seed)
         if self._draws is None or self._draws.device != self.device:
             self._draws = torch.Generator(self.device)

@@ -111,9 +111,10 @@ class AlternatingModule(GenerativeModule):
 
     def _move(self) -> None:
         """Step the optimisers of those who had their turn."""
-        while self._due:
-            self.playing = player = next(iter(self._due))
-            self._due.pop(player).step()
+        due, self._due = self._due, {}
+        for player, optimizer in due.items():
+            self.playing = player
+            optimizer.step()
             if player in self._schedules:
                 self._schedules[player].step()
             self.after_turn(player)

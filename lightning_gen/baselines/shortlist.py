@@ -1,5 +1,6 @@
 """A list of baselines, each of some numbers and of what must hold between them, with verdicts."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -102,7 +103,7 @@ def rule(entry: Entry, found: Iterable[Judged]) -> Ruling:
             raise ConfigError(f"{name!r} is of no baseline", where=entry.title)
         rows += [(name, row) for row in _rows(by_name[recipe], metric)]
     verdict, why = next(_failures(entry, rows), ("reproduced", ""))
-    if verdict == "not run at its budget" and entry.rising and not list(_inverted(entry, rows)):
+    if verdict == "not run at its budget" and entry.rising and not any(_inverted(entry, rows)):
         why = f"in order; {why}"
     return Ruling(entry, rows, verdict, why)
 
@@ -143,7 +144,7 @@ def _failures(entry: Entry, rows: Sequence[tuple[str, Row]]) -> Iterator[tuple[s
 
 def _inverted(entry: Entry, rows: Sequence[tuple[str, Row]]) -> Iterator[tuple[str, str]]:
     """Neighbours among the rising whose means do not rise."""
-    means = {name: row.mean or 0.0 for name, row in rows}
+    means = {name: math.nan if row.mean is None else row.mean for name, row in rows}
     for names in entry.rising:
         yield from ((a, b) for a, b in pairwise(names) if not means[a] < means[b])
 

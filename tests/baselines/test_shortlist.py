@@ -70,6 +70,8 @@ def test_a_row_that_was_not_run_is_not_reproduced():
     plain = FOUND[0]
     missing = Judged(replace(plain.baseline, name="gone"), None, judged(plain.baseline, None).rows)
     assert rule(Entry("a", ["gone.modes"]), [missing]).verdict == "not run"
+    risen = Entry("a", ["short.modes"], [["gone.modes", "short.modes"]])
+    assert rule(risen, [missing, FOUND[2]]).why.startswith("short.modes")
     assert rule(Entry("a", bands={"gone.modes": (0, 9)}), [missing]).verdict == "not run"
 
 
