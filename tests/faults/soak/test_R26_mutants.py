@@ -97,7 +97,7 @@ MUTANTS = {
     ),
     "no seed of a step": (
         "lightning_gen/core.py",
-        'torch.manual_seed(fold(self.seed, "rank", self.iteration, self.global_rank))', "pass",
+        "torch.default_generator.manual_seed(seed)", "pass",
         KILLED, "A12",
     ),
     "the optimisers are not restored": (
