@@ -30,7 +30,7 @@ demo: setup
 	$(BIN)/lightning-gen train experiment=dcgan_mnist trainer.precision=$(PRECISION)
 
 reproduce: setup
-	$(BIN)/lightning-gen reproduce --known made_mnist trainer.precision=$(PRECISION)
+	$(BIN)/lightning-gen reproduce --tier minutes trainer.precision=$(PRECISION)
 
 check: setup
 	$(BIN)/ruff check .

@@ -96,7 +96,8 @@ class Paper:
         images: Images that the paper trains on; null where nothing is trained or none is given.
         departures: What the experiment does otherwise than the paper.
         seeds: Seeds of the repeats.
-        tier: How long it takes: minutes or an hour on a CPU, or a GPU.
+        tier: ``minutes``: among those that take half an hour on a CPU, all seeds of all together;
+            ``hour``: hours on a CPU at most; ``gpu``.
         cost: Minutes of one seed.
     """
 
@@ -111,7 +112,7 @@ class Paper:
     images: PositiveInt | None = None
     departures: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=lambda: [0])
-    tier: Tier = "minutes"
+    tier: Tier = "hour"
     cost: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -43,6 +43,13 @@ def test_every_experiment_says_what_it_is_measured_by(baseline):
         assert (number.spread is None) == (number.spread_is is None)
 
 
+def test_the_minutes_tier_takes_half_an_hour_at_most():
+    chosen = [b.paper for b in ALL if b.paper and b.paper.tier == "minutes"]
+    minutes = [len(paper.seeds) * paper.cost["cpu_minutes"] for paper in chosen]
+    assert len(chosen) > sum(b.check is not None for b in ALL), "nothing is trained"
+    assert sum(minutes) <= 30
+
+
 def test_names_are_unique():
     assert len({b.name for b in ALL}) == len(ALL)
 
@@ -81,7 +88,7 @@ def test_mistakes_in_a_block_are_named(change, said):
 
 def test_a_sound_block_has_no_mistake():
     problems = []
-    assert validate_paper(BLOCK, problems)["tier"] == "minutes"
+    assert validate_paper(BLOCK, problems)["tier"] == "hour"
     assert problems == []
 
 
@@ -114,7 +121,7 @@ def test_listing_papers_is_quick_because_torch_stays_out():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "gan_ring\tLin, Khetan" in done.stdout
-    assert "6.30 ± 0.50\t5.3 to 7.3\tread\tminutes" in done.stdout
+    assert "6.30 ± 0.50\t5.3 to 7.3\tread\thour" in done.stdout
 
 
 @pytest.mark.parametrize("model", sorted(m for m in group_files("model") if m[0] != "_"))
