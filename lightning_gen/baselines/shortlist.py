@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lightning_gen.baselines.registry import read as read_yaml
 from lightning_gen.baselines.table import Judged, number, table_row
-from lightning_gen.baselines.verdict import Row
+from lightning_gen.baselines.verdict import SHORTER, Row
 from lightning_gen.config.paths import shipped
 from lightning_gen.errors import ConfigError
 
@@ -103,7 +103,7 @@ def rule(entry: Entry, found: Iterable[Judged]) -> Ruling:
             raise ConfigError(f"{name!r} is of no baseline", where=entry.title)
         rows += [(name, row) for row in _rows(by_name[recipe], metric)]
     verdict, why = next(_failures(entry, rows), ("reproduced", ""))
-    if verdict == "not run at its budget" and entry.rising and not any(_inverted(entry, rows)):
+    if verdict in SHORTER and entry.rising and not any(_inverted(entry, rows)):
         why = f"in order; {why}"
     return Ruling(entry, rows, verdict, why)
 
@@ -123,7 +123,7 @@ def _rows(one: Judged, metric: str) -> list[Row]:
 def _failures(entry: Entry, rows: Sequence[tuple[str, Row]]) -> Iterator[tuple[str, str]]:
     """What does not hold, and of what it is said."""
     means = {name: row.mean for name, row in rows}
-    shorter = {name: row.why for name, row in rows if row.verdict == "not run at its budget"}
+    shorter = {name: row.why for name, row in rows if row.verdict in SHORTER}
 
     def missed(name: str, what: str) -> tuple[str, str]:
         if name in shorter:

@@ -7,19 +7,22 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-from lightning_gen.config.paper import Paper, Result
+from lightning_gen.config.paper import Paper, Result, words
 from lightning_gen.metrics.protocol import Score, comparable
 
 Verdict = Literal[
     "reproduced",
     "better",
     "short of it",
+    "on course",
+    "off course",
     "not comparable",
     "data missing",
     "not run at its budget",
     "not run",
     "no published number",
 ]
+SHORTER: frozenset[Verdict] = frozenset({"not run at its budget", "on course", "off course"})
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ def judge(paper: Paper, measured: Sequence[Measured]) -> list[Row]:
     A mean over seeds inside the band is ``reproduced``; outside it is ``better`` on the side that
     the number names as better, else ``short of it``. Where the paper shows the best of its runs,
     the best seed is judged in place of the mean, and the row says so. No verdict is given where
-    the protocol differs, where less was trained than the paper does, or where nothing was measured.
+    the protocol differs, where less was trained than the paper does, or where nothing was measured;
+    where a recipe says what its number is to be after so many images, it is ``on course`` or off.
 
     Args:
         paper: The block of an experiment.
@@ -146,17 +150,27 @@ def _figure(result: Result, values: Sequence[float]) -> float:
 def _verdict(
     paper: Paper, result: Result, values: Sequence[float], images: int
 ) -> tuple[Verdict, str]:
-    if paper.images is not None and images < paper.images:
-        return "not run at its budget", f"{images:,} of {paper.images:,} images"
-    low = -math.inf if result.band[0] is None else result.band[0]
-    high = math.inf if result.band[1] is None else result.band[1]
     figure = _figure(result, values)
+    if paper.images is not None and images < paper.images:
+        why, early = f"{images:,} of {paper.images:,} images", result.early_at(images)
+        if early is None:
+            return "not run at its budget", why
+        low, high = _limits(early.band)
+        on_course = low <= figure <= high
+        why = f"{why}; {words(early.band)} is on course: {early.why}"
+        return ("on course" if on_course else "off course"), why
+    low, high = _limits(result.band)
     judged = {"mean": "", "best": f"the best of {len(values)}, {figure:.4g}, is judged; "}
     why = f"{judged[result.over]}{result.passes}: {result.why}"
     if low <= figure <= high:
         return "reproduced", why
     beyond = {"higher": figure > high, "lower": figure < low}.get(result.better or "", False)
     return ("better" if beyond else "short of it"), why
+
+
+def _limits(band: tuple[float | None, float | None]) -> tuple[float, float]:
+    low, high = band
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def _find(metric: str, fixed: Mapping[str, Any], measured: Sequence[Measured]) -> _Found:

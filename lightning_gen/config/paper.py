@@ -32,6 +32,35 @@ class Measurement:
         return given | {f"options.{k}": v for k, v in self.options.items()}
 
 
+def words(band: tuple[float | None, float | None]) -> str:
+    """Write a band: ``4 to 5``.
+
+    Args:
+        band: Lowest and highest value; null is no limit, at one side at most.
+    """
+    low, high = band
+    if low == high:
+        return f"exactly {low:g}"
+    if low is None or high is None:
+        return f"at most {high:g}" if high is not None else f"at least {low:g}"
+    return f"{low:g} to {high:g}"
+
+
+@dataclass(frozen=True)
+class Early:
+    """Where a number is to be after fewer images than the paper trains on.
+
+    Args:
+        images: Images of the shorter run.
+        band: Lowest and highest figure that is on course; null is no limit.
+        why: How it follows from a learning curve: of a longer run, or of other seeds.
+    """
+
+    images: PositiveInt
+    band: tuple[float | None, float | None]
+    why: str
+
+
 @dataclass(frozen=True)
 class Result:
     """One published number.
@@ -48,6 +77,7 @@ class Result:
         spread: What the paper prints after +-.
         spread_is: What that is.
         protocol: Fields of the protocol that this number has beside those of the whole block.
+        early: An :class:`Early`, by which a run of a smaller budget is judged; null: it is not.
     """
 
     metric: str
@@ -59,16 +89,21 @@ class Result:
     spread: NonNegativeFloat | None = None
     spread_is: str | None = None
     protocol: dict[str, Any] = field(default_factory=dict)
+    early: dict[str, Any] | None = None
 
     @property
     def passes(self) -> str:
         """The band in words."""
-        low, high = self.band
-        if low == high:
-            return f"exactly {low:g}"
-        if low is None or high is None:
-            return f"at most {high:g}" if high is not None else f"at least {low:g}"
-        return f"{low:g} to {high:g}"
+        return words(self.band)
+
+    def early_at(self, images: int) -> Early | None:
+        """The smaller budget's band, if a run has seen that many images to a hundredth.
+
+        Args:
+            images: Images that the run has seen.
+        """
+        early = Early(**self.early) if self.early else None
+        return early if early and early.images <= images <= 1.01 * early.images else None
 
 
 @dataclass(frozen=True)

@@ -201,11 +201,20 @@ def _result(result: Any, key: str, problems: list[Problem]) -> Any:
     if isinstance(values.get("protocol"), Mapping):
         prefix = f"{key}.protocol."
         values["protocol"] = _given(paper.Measurement, values["protocol"], prefix, problems)
-    checked = _fields(_dataclass(paper.Result), values, f"{key}.", problems)
+    if isinstance(values.get("early"), Mapping):
+        values["early"] = _banded(paper.Early, values["early"], f"{key}.early", problems)
+    return _banded(paper.Result, values, key, problems)
+
+
+def _banded(
+    cls: type, values: Mapping[str, Any], key: str, problems: list[Problem]
+) -> dict[str, Any]:
+    """Check the fields of a class with a band, and that the band goes upwards."""
+    checked = _fields(_dataclass(cls), values, f"{key}.", problems)
     low, high = (*(checked.get("band") or ()), None, None)[:2]
     numbers = isinstance(low, int | float) and isinstance(high, int | float)
     if numbers and low > high:
-        rule = "must go from the lowest to the highest value that counts as reproduced"
+        rule = "must go from the lowest to the highest value that passes"
         problems.append(Problem(f"{key}.band", rule, [low, high], f"band: [{high}, {low}]"))
     return checked
 

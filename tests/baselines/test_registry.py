@@ -28,6 +28,12 @@ BLOCK = {
 }
 
 
+def early(**changes):
+    block = {"images": 5, "band": [9, 11], "why": "the curve of seed 0", **changes}
+    block = {k: v for k, v in block.items() if v is not None}
+    return {"results": [{**BLOCK["results"][0], "early": block}]}
+
+
 @pytest.mark.parametrize("baseline", ALL, ids=lambda b: b.name)
 def test_every_experiment_says_what_it_is_measured_by(baseline):
     paper = baseline.paper
@@ -41,6 +47,7 @@ def test_every_experiment_says_what_it_is_measured_by(baseline):
         assert low <= number.value <= high, f"the paper's own {number.metric} must pass"
         assert number.why
         assert (number.spread is None) == (number.spread_is is None)
+        assert number.early is None or number.early["images"] < paper.images
 
 
 def test_the_minutes_tier_takes_half_an_hour_at_most():
@@ -77,6 +84,9 @@ def test_the_block_changes_no_run():
         ({"results": [{**BLOCK["results"][0], "band": [4, 2]}]}, "paper.results.0.band: must go"),
         ({"results": [{**BLOCK["results"][0], "band": [4]}]}, "paper.results.0.band"),
         ({"results": ["fid 3"]}, "paper.results.0: must be a mapping"),
+        (early(band=[4, 2]), "paper.results.0.early.band: must go"),
+        (early(why=None), "paper.results.0.early.why"),
+        (early(epochs=3), "paper.results.0.early.epochs: unknown key"),
         ({"images": 0}, "paper.images: must be an integer >= 1"),
     ],
 )

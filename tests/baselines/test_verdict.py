@@ -100,6 +100,27 @@ def test_less_training_than_the_paper_has_no_verdict_but_a_gap():
     assert judge(paper(images=1000), seeds(8.5, images=1000))[0].verdict == "reproduced"
 
 
+@pytest.mark.parametrize(
+    ("value", "images", "verdict"),
+    [
+        (3.0, 500, "on course"),
+        (5.0, 505, "on course"),
+        (2.9, 500, "off course"),
+        (8.0, 500, "off course"),
+        (4.0, 499, "not run at its budget"),
+        (4.0, 506, "not run at its budget"),
+        (4.0, 1000, "short of it"),
+        (8.0, 1000, "reproduced"),
+    ],
+)
+def test_a_short_run_is_judged_where_its_recipe_has_a_band_for_it(value, images, verdict):
+    early = {"images": 500, "band": [3, 5], "why": "seed 9's curve"}
+    [row] = judge(paper(images=1000, early=early), seeds(value, images=images))
+    assert row.verdict == verdict
+    assert ("3 to 5 is on course: seed 9's curve" in row.why) == verdict.endswith("course")
+    assert f"{images:,} of 1,000 images" in row.why or images == 1000
+
+
 def test_what_was_not_measured():
     assert judge(paper(), [])[0].verdict == "not run"
     assert judge(paper(), seeds(8.0, failed="diverged"))[0].why == "seed 0: diverged"
