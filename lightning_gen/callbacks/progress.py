@@ -1,5 +1,6 @@
-"""A progress bar in images."""
+"""A progress bar in images, and who is shown others."""
 
+import sys
 from typing import Any
 
 import pytorch_lightning as pl
@@ -8,9 +9,11 @@ from tqdm.auto import tqdm
 from lightning_gen.callbacks.base import RunCallback
 from lightning_gen.types import PositiveFloat
 
+LOGGED = 60.0
+
 
 class Progress(RunCallback):
-    """One bar over the whole budget, with the latest losses.
+    """One bar over the whole budget, with the latest losses; in a log, one line of it a minute.
 
     Args:
         refresh: Seconds between two updates; the losses are read from the device only then.
@@ -31,7 +34,7 @@ class Progress(RunCallback):
             initial=pl_module.images_seen,
             unit="img",
             unit_scale=True,
-            mininterval=self.refresh,
+            mininterval=self.refresh if sys.stderr.isatty() else max(self.refresh, LOGGED),
             dynamic_ncols=True,
             desc="training",
         )
@@ -50,3 +53,13 @@ class Progress(RunCallback):
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+def watched(trainer: pl.Trainer) -> bool:
+    """Whether somebody looks on: this is rank 0, before a terminal, with a :class:`Progress`.
+
+    Args:
+        trainer: The trainer.
+    """
+    asked = any(isinstance(callback, Progress) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+    return asked and trainer.is_global_zero and sys.stderr.isatty()

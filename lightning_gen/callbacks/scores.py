@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from lightning_gen.callbacks.base import RunCallback
+from lightning_gen.callbacks.progress import watched
 from lightning_gen.errors import MetricError
 from lightning_gen.metrics.feature_pass import Weights
 from lightning_gen.metrics.protocol import Evaluation, Score
@@ -113,7 +114,7 @@ class Scores(RunCallback):
                 gather=several,
                 rank=trainer.global_rank,
                 world=trainer.world_size,
-                progress=trainer.is_global_zero,
+                progress=watched(trainer),
             )
         except MetricError as error:
             fix = f" ({error.fix})" if error.fix else ""
