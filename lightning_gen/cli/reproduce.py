@@ -52,11 +52,8 @@ def main(argv: list[str]) -> int:
     found, screen = [], console()
     for i, baseline in enumerate(asked.chosen, 1):
         print(f"\n[{i}/{len(asked.chosen)}] {baseline.name}: {baseline.summary}", flush=True)
-        # Where files lie and who watches is the reader's own affair.
-        told = [w for w in asked.overrides if not w.startswith(("paths.", "logger"))]
-        command = shlex.join(["lightning-gen", "reproduce", baseline.name, *told])
         seeds = list(reproduce.run(baseline, asked.overrides, asked.seeds))
-        result = results.BaselineResult(baseline.name, command, seeds)
+        result = results.BaselineResult(baseline.name, asked.command(baseline), seeds)
         file = results.write(asked.out / "results", result)
         grid = reproduce.picture(baseline, asked.overrides, seeds[0].seed)
         if grid is not None:
@@ -83,6 +80,16 @@ class Asked(NamedTuple):
     out: Path
     seeds: list[int] | None
     overrides: list[str]
+
+    def command(self, baseline: "Baseline") -> str:
+        """The command that obtains a result again; where files lie is its reader's own affair.
+
+        Args:
+            baseline: One of those chosen.
+        """
+        seeds = [f"seeds={','.join(map(str, self.seeds))}"] if self.seeds else []
+        told = [w for w in self.overrides if not w.startswith(("paths.", "logger"))]
+        return shlex.join(["lightning-gen", "reproduce", baseline.name, *seeds, *told])
 
 
 def parse(argv: list[str]) -> Asked:

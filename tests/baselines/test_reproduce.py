@@ -10,6 +10,7 @@ import pytest
 
 from lightning_gen.baselines import results
 from lightning_gen.cli import main
+from lightning_gen.cli.reproduce import parse
 
 RECIPE = """# @package _global_
 # A ring, for a few steps.
@@ -97,6 +98,16 @@ def test_missing_data_are_said_and_nothing_is_lost(lab, tmp_path):
     assert all(seed.missing for seed in result.seeds)
     assert "data missing" in page
     assert str(tmp_path / "none") in page
+
+
+def test_a_result_keeps_the_words_that_obtain_it_again_without_the_readers_folders():
+    words = ["gan_ring", "seeds=[7,3]", "trainer=cpu", "paths.runs=mine", "out=there"]
+    asked = parse(words)
+    command = asked.command(asked.chosen[0])
+    assert command == "lightning-gen reproduce gan_ring seeds=7,3 trainer=cpu"
+    assert parse(command.split()[2:])._replace(out=None) == asked._replace(
+        out=None, overrides=["trainer=cpu"]
+    )
 
 
 def test_mistakes_are_found_before_anything_runs(lab, tmp_path, capsys):
