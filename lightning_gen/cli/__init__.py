@@ -51,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else argv  # no list(): a verb of that name lies here
     verb, *rest = words or ["--help"]
+    if not sys.stderr.isatty():  # a log has a line of a bar a minute; tqdm reads it when imported
+        os.environ.setdefault("TQDM_MININTERVAL", "60")
     try:
         if verb in {"-h", "--help", "help"}:
             print(usage())
