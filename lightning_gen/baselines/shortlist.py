@@ -123,7 +123,7 @@ def _rows(one: Judged, metric: str) -> list[Row]:
 def _failures(entry: Entry, rows: Sequence[tuple[str, Row]]) -> Iterator[tuple[str, str]]:
     """What does not hold, and of what it is said."""
     means = {name: row.mean for name, row in rows}
-    shorter = {name: row.why for name, row in rows if row.verdict in SHORTER}
+    shorter = {name: _short(row) for name, row in rows if row.verdict in SHORTER}
 
     def missed(name: str, what: str) -> tuple[str, str]:
         if name in shorter:
@@ -140,6 +140,12 @@ def _failures(entry: Entry, rows: Sequence[tuple[str, Row]]) -> Iterator[tuple[s
             yield missed(name, f"is to be {low:g} to {high:g}")
     for first, second in _inverted(entry, rows):
         yield missed(first, f"is to be below {second}")
+
+
+def _short(row: Row) -> str:
+    """How much less was trained, and whether that is on course where a recipe says so."""
+    images, _, course = row.why.partition("; ")
+    return f"{images}, {row.verdict}" if course else images
 
 
 def _inverted(entry: Entry, rows: Sequence[tuple[str, Row]]) -> Iterator[tuple[str, str]]:

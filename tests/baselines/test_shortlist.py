@@ -28,10 +28,14 @@ PAPER = Paper(
 )
 
 
+EARLY = {"images": 500, "band": [6, 8], "why": "a curve; and more"}
+
+
 def one(name, images=1000, **values):
+    paper = replace(PAPER, results=[{**PAPER.results[0], "early": EARLY}])
     scores = [Score(metric, value, HOW).to_json() for metric, value in values.items()]
     seed = SeedResult(0, scores, images_seen=images)
-    return judged(Baseline(name, "", PAPER), BaselineResult(name, "", [seed]))
+    return judged(Baseline(name, "", paper), BaselineResult(name, "", [seed]))
 
 
 AT = "not run at its budget"
@@ -39,6 +43,8 @@ FOUND = [
     one("plain", modes=7.5, kl=0.4),
     one("packs", modes=7.9, kl=0.1),
     one("short", 10, modes=8),
+    one("early", 500, modes=7),
+    one("late", 500, modes=5),
 ]
 
 
@@ -56,6 +62,17 @@ FOUND = [
         (Entry("a", bands={"short.modes": (9, 9)}), AT, "short.modes is to"),
         (Entry("a", ["short.modes"], [["plain.modes", "short.modes"]]), AT, "in order; short"),
         (Entry("a", ["short.modes"], [["short.modes", "plain.modes"]]), AT, "short.modes"),
+        (
+            Entry("a", ["early.modes"]),
+            "on course",
+            "early.modes: 500 of 1,000 images; 6 to 8 is",
+        ),
+        (Entry("a", ["late.modes"]), "off course", "late.modes: 500 of 1,000 images; 6 to 8 is"),
+        (
+            Entry("a", bands={"early.modes": (8, 9)}),
+            AT,
+            "early.modes is to be 8 to 9: 500 of 1,000 images, on course",
+        ),
         (Entry("a", ["packs.kl"]), "no published number", "packs.kl"),
         (Entry("a", ["packs.fid"]), "not run", "packs.fid"),
         (Entry("a", bands={"packs.fid": (0, 1)}), "not run", "packs.fid"),
