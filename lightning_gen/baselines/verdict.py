@@ -22,6 +22,11 @@ Verdict = Literal[
     "not run",
     "no published number",
 ]
+OF_SIDE: dict[str, Verdict] = {
+    "within": "reproduced",
+    "better": "better",
+    "beyond": "short of it",
+}
 SHORTER: frozenset[Verdict] = frozenset({"not run at its budget", "on course", "off course"})
 
 
@@ -155,22 +160,23 @@ def _verdict(
         why, early = f"{images:,} of {paper.images:,} images", result.early_at(images)
         if early is None:
             return "not run at its budget", why
-        low, high = _limits(early.band)
-        on_course = low <= figure <= high
         why = f"{why}; {words(early.band)} is on course: {early.why}"
-        return ("on course" if on_course else "off course"), why
-    low, high = _limits(result.band)
+        return ("off course" if _side(result, early.band, figure) == "beyond" else "on course"), why
     judged = {"mean": "", "best": f"the best of {len(values)}, {figure:.4g}, is judged; "}
     why = f"{judged[result.over]}{result.passes}: {result.why}"
+    return OF_SIDE[_side(result, result.band, figure)], why
+
+
+def _side(
+    result: Result, band: tuple[float | None, float | None], figure: float
+) -> Literal["within", "better", "beyond"]:
+    """Where a figure lies: within a band, on the side of it that is better, or beyond it."""
+    low = -math.inf if band[0] is None else band[0]
+    high = math.inf if band[1] is None else band[1]
     if low <= figure <= high:
-        return "reproduced", why
-    beyond = {"higher": figure > high, "lower": figure < low}.get(result.better or "", False)
-    return ("better" if beyond else "short of it"), why
-
-
-def _limits(band: tuple[float | None, float | None]) -> tuple[float, float]:
-    low, high = band
-    return -math.inf if low is None else low, math.inf if high is None else high
+        return "within"
+    better = {"higher": figure > high, "lower": figure < low}.get(result.better or "", False)
+    return "better" if better else "beyond"
 
 
 def _find(metric: str, fixed: Mapping[str, Any], measured: Sequence[Measured]) -> _Found:

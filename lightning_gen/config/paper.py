@@ -52,7 +52,7 @@ class Early:
 
     Args:
         images: Images of the shorter run.
-        band: Lowest and highest figure that is on course; null is no limit.
+        band: Lowest and highest figure that is on course, as is a better one; null is no limit.
         why: How it follows from a learning curve: of a longer run, or of other seeds.
     """
 

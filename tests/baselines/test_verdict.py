@@ -106,7 +106,7 @@ def test_less_training_than_the_paper_has_no_verdict_but_a_gap():
         (3.0, 500, "on course"),
         (5.0, 505, "on course"),
         (2.9, 500, "off course"),
-        (8.0, 500, "off course"),
+        (8.0, 500, "on course"),
         (4.0, 499, "not run at its budget"),
         (4.0, 506, "not run at its budget"),
         (4.0, 1000, "short of it"),
