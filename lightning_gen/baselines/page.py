@@ -94,5 +94,7 @@ def _sources(found: Sequence[Judged]) -> Iterator[str]:
         ]
         if alike and alike[0]:
             yield f"  - Measured with{in_words(alike[0])}."
+        if paper.checkpoint:
+            yield f"  - The weights that the paper scores: {paper.checkpoint}; ours: the last."
         for departure in paper.departures:
             yield f"  - Otherwise than the paper: {departure}."

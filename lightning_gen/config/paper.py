@@ -129,6 +129,7 @@ class Paper:
         protocol: How they were measured.
         metrics: The choice of ``conf/metrics`` that measures so; null takes the experiment's own.
         images: Images that the paper trains on; null where nothing is trained or none is given.
+        checkpoint: Which weights of a run the paper scores; ours are the last.
         departures: What the experiment does otherwise than the paper.
         seeds: Seeds of the repeats.
         tier: ``minutes``: among those that take half an hour on a CPU, all seeds of all together;
@@ -145,6 +146,7 @@ class Paper:
     protocol: dict[str, Any] = field(default_factory=dict)
     metrics: str | None = None
     images: PositiveInt | None = None
+    checkpoint: str | None = None
     departures: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=lambda: [0])
     tier: Tier = "hour"

@@ -118,3 +118,13 @@ def test_the_shipped_lists_name_numbers_that_papers_report():
     for name in (n for entry in twenty.entries for n in entry.numbers):
         recipe, _, metric = name.partition(".")
         assert metric in known[recipe], name
+
+
+def test_the_shipped_lists_say_which_weights_the_papers_score():
+    by_name = {b.name: b for b in baselines()}
+    listed = {
+        name.partition(".")[0] for some in shipped_lists() for e in some.entries for name in e.names
+    }
+    trained = [by_name[name] for name in listed if by_name[name].check is None]
+    assert trained
+    assert not [b.name for b in trained if not b.paper.checkpoint]
