@@ -29,12 +29,14 @@ class Progress(RunCallback):
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
         per_step = data.batch_size * pl_module.minibatches
+        pace = self.refresh if sys.stderr.isatty() else max(self.refresh, LOGGED)
         self.bar = tqdm(
             total=data.stop_iteration * per_step,
             initial=pl_module.images_seen,
             unit="img",
             unit_scale=True,
-            mininterval=self.refresh if sys.stderr.isatty() else max(self.refresh, LOGGED),
+            mininterval=pace,
+            maxinterval=max(pace, tqdm.monitor_interval),
             dynamic_ncols=True,
             desc="training",
         )

@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb, *rest = words or ["--help"]
     if not sys.stderr.isatty():  # a log has a line of a bar a minute; tqdm reads it when imported
         os.environ.setdefault("TQDM_MININTERVAL", "60")
+        os.environ.setdefault("TQDM_MAXINTERVAL", "60")
     try:
         if verb in {"-h", "--help", "help"}:
             print(usage())
