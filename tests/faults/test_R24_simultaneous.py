@@ -1,7 +1,8 @@
 """R24, B19, B20: runs started at the same moment never share a folder; the rest are told why.
 
-Half of the starts name one and the same run, which one of them gets; the others are to begin afresh
-(`run.fresh`), and each gets a folder of its own.
+Half of the starts name one and the same run, which one start gets; the others are to begin afresh
+(`run.fresh`), and each gets a folder of its own. The first of these may be the one that gets the
+run's own name, since nothing stood there: then each start of the other half is told so.
 """
 
 import json
@@ -9,6 +10,7 @@ import multiprocessing
 import os
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -27,7 +29,9 @@ def begin(config, gate, answers, release):
     try:
         run = Run.open(config, command=["lightning-gen", "train"])
     except OutputError as error:
-        answers.put(("refused", str(error), os.getpid()))
+        answers.put(
+            ("refused afresh" if config["run"]["fresh"] else "refused", str(error), os.getpid())
+        )
         return
     except BaseException as error:
         answers.put(("failed", repr(error), os.getpid()))
@@ -60,7 +64,7 @@ def collisions(said):
     """What is not as promised."""
     opened = [path for what, path, _ in said if what == "opened"]
     wrong = [f"{path} was opened twice" for path in set(opened) if opened.count(path) > 1]
-    wrong += [text for what, text, _ in said if what == "failed"]
+    wrong += [text for what, text, _ in said if what in ("failed", "refused afresh")]
     for what, text, _ in said:
         if what == "refused" and not ("is in use by" in text and "pid" in text):
             wrong.append(text)
@@ -77,7 +81,9 @@ def collisions(said):
 def test_R24_eight_starts_at_once(tmp_path):
     said = start_at_once(8, tmp_path)
     assert collisions(said) == []
-    assert [what for what, *_ in said].count("refused") == 3, said
+    opened = {Path(path).name for what, path, _ in said if what == "opened"}
+    assert min(opened, key=len) + "-fresh2" in opened, opened  # the run's own name is had by one
+    assert len(opened) in (4, 5), said  # four afresh, one of which may have that name
 
 
 @pytest.mark.slow
