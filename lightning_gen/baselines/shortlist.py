@@ -123,11 +123,12 @@ def _rows(one: Judged, metric: str) -> list[Row]:
 def _failures(entry: Entry, rows: Sequence[tuple[str, Row]]) -> Iterator[tuple[str, str]]:
     """What does not hold, and of what it is said."""
     means = {name: row.mean for name, row in rows}
-    shorter = {name: _short(row) for name, row in rows if row.verdict in SHORTER}
+    shorter = {name: row for name, row in rows if row.shorter}
 
     def missed(name: str, what: str) -> tuple[str, str]:
-        if name in shorter:
-            return "not run at its budget", f"{name} {what}: {shorter[name]}"
+        if row := shorter.get(name):
+            course = "" if row.verdict == "not run at its budget" else f", {row.verdict}"
+            return "not run at its budget", f"{name} {what}: {row.shorter}{course}"
         return "short of it", f"{name} {what}"
 
     for name, row in rows:
@@ -140,12 +141,6 @@ def _failures(entry: Entry, rows: Sequence[tuple[str, Row]]) -> Iterator[tuple[s
             yield missed(name, f"is to be {low:g} to {high:g}")
     for first, second in _inverted(entry, rows):
         yield missed(first, f"is to be below {second}")
-
-
-def _short(row: Row) -> str:
-    """How much less was trained, and whether that is on course where a recipe says so."""
-    images, _, course = row.why.partition("; ")
-    return f"{images}, {row.verdict}" if course else images
 
 
 def _inverted(entry: Entry, rows: Sequence[tuple[str, Row]]) -> Iterator[tuple[str, str]]:

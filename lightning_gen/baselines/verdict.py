@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-from lightning_gen.config.paper import Paper, Result, words
+from lightning_gen.config.paper import Early, Paper, Result, words
 from lightning_gen.metrics.protocol import Score, comparable
 
 Verdict = Literal[
@@ -64,6 +64,7 @@ class Row:
         verdict: One of :data:`Verdict`.
         why: The band, or what forbids a verdict.
         protocol: What the number is fixed to, e.g. ``split=val``: tells rows of a metric apart.
+        shorter: Where less was trained than the paper does, how much.
     """
 
     metric: str
@@ -76,6 +77,7 @@ class Row:
     verdict: Verdict
     why: str
     protocol: Mapping[str, Any] = field(default_factory=dict)
+    shorter: str = ""
 
 
 class _Found(NamedTuple):
@@ -92,7 +94,8 @@ def judge(paper: Paper, measured: Sequence[Measured]) -> list[Row]:
     the number names as better, else ``short of it``. Where the paper shows the best of its runs,
     the best seed is judged in place of the mean, and the row says so. No verdict is given where
     the protocol differs, where less was trained than the paper does, or where nothing was measured;
-    where a recipe says what its number is to be after so many images, it is ``on course`` or off.
+    where a recipe says what its number is to be after so many images, it is ``on course`` or off,
+    by those of its seeds that did not give that band.
 
     Args:
         paper: The block of an experiment.
@@ -120,6 +123,7 @@ def _judge(paper: Paper, result: Result, measured: Sequence[Measured]) -> Row:
     found = _find(result.metric, fixed, measured)
     values = [score.value for score in found.scores if score.value is not None]
     verdict: Verdict
+    shorter = ""
     if missing:
         verdict, why = "data missing", missing
     elif failed or not measured:
@@ -131,8 +135,9 @@ def _judge(paper: Paper, result: Result, measured: Sequence[Measured]) -> Row:
     elif found.unlike:
         verdict, why = "not comparable", "; ".join(found.unlike)
     else:
+        by_seed = dict(zip((m.seed for m in measured), values, strict=True))
         least = min(m.images_seen for m in measured)
-        verdict, why = _verdict(paper, result, values, least)
+        verdict, why, shorter = _verdict(paper, result, by_seed, least)
     complete = bool(values) and len(values) == len(measured)
     mean = statistics.fmean(values) if complete else None
     se = found.scores[0].ci if complete else None
@@ -140,9 +145,8 @@ def _judge(paper: Paper, result: Result, measured: Sequence[Measured]) -> Row:
         se = statistics.stdev(values) / math.sqrt(len(values))
     unlike = not complete or verdict in {"not comparable"}
     gap = None if unlike else _figure(result, values) - result.value
-    return Row(
-        result.metric, result.value, result.spread, mean, se, len(values), gap, verdict, why, fixed
-    )
+    published = (result.metric, result.value, result.spread)
+    return Row(*published, mean, se, len(values), gap, verdict, why, fixed, shorter)
 
 
 def _figure(result: Result, values: Sequence[float]) -> float:
@@ -153,18 +157,34 @@ def _figure(result: Result, values: Sequence[float]) -> float:
 
 
 def _verdict(
-    paper: Paper, result: Result, values: Sequence[float], images: int
-) -> tuple[Verdict, str]:
-    figure = _figure(result, values)
+    paper: Paper, result: Result, values: Mapping[int, float], images: int
+) -> tuple[Verdict, str, str]:
+    """The verdict on the seeds' values, why, and how much less was trained than the paper does."""
     if paper.images is not None and images < paper.images:
-        why, early = f"{images:,} of {paper.images:,} images", result.early_at(images)
-        if early is None:
-            return "not run at its budget", why
-        why = f"{why}; {words(early.band)} is on course: {early.why}"
-        return ("off course" if _side(result, early.band, figure) == "beyond" else "on course"), why
+        shorter, early = f"{images:,} of {paper.images:,} images", paper.early_at(images)
+        if early is None or result.metric not in early.bands:
+            return "not run at its budget", shorter, shorter
+        verdict, why = _early_verdict(result, early, values)
+        return verdict, f"{shorter}; {why}", shorter
+    figure = _figure(result, list(values.values()))
     judged = {"mean": "", "best": f"the best of {len(values)}, {figure:.4g}, is judged; "}
     why = f"{judged[result.over]}{result.passes}: {result.why}"
-    return OF_SIDE[_side(result, result.band, figure)], why
+    return OF_SIDE[_side(result, result.band, figure)], why, ""
+
+
+def _early_verdict(
+    result: Result, early: Early, values: Mapping[int, float]
+) -> tuple[Verdict, str]:
+    """Judge a shorter run by the seeds that did not give the band."""
+    fresh = {seed: value for seed, value in values.items() if seed not in early.seeds}
+    if not fresh:
+        return "not run at its budget", "its band was made of these seeds and is silent of them"
+    figure, band = _figure(result, list(fresh.values())), early.bands[result.metric]
+    seeds = "seed" if len(fresh) == 1 else "seeds"
+    named = f"{figure:.4g} of {seeds} {', '.join(map(str, fresh))}"
+    judged = f", {named} is judged" if len(fresh) < len(values) else ""
+    why = f"{words(band)} is on course{judged}: {early.why}"
+    return ("off course" if _side(result, band, figure) == "beyond" else "on course"), why
 
 
 def _side(

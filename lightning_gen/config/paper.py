@@ -48,17 +48,20 @@ def words(band: tuple[float | None, float | None]) -> str:
 
 @dataclass(frozen=True)
 class Early:
-    """Where a number is to be after fewer images than the paper trains on.
+    """Where the numbers are to be after fewer images than the paper trains on.
 
     Args:
         images: Images of the shorter run.
-        band: Lowest and highest figure that is on course, as is a better one; null is no limit.
-        why: How it follows from a learning curve: of a longer run, or of other seeds.
+        bands: By metric, the lowest and highest figure that is on course, as is a better one; null
+            is no limit.
+        why: How they follow from a learning curve: of a longer run, or of other seeds.
+        seeds: Seeds that gave the bands, which are silent of them and judge the others alone.
     """
 
     images: PositiveInt
-    band: tuple[float | None, float | None]
+    bands: dict[str, tuple[float | None, float | None]]
     why: str
+    seeds: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,6 @@ class Result:
         spread: What the paper prints after +-.
         spread_is: What that is.
         protocol: Fields of the protocol that this number has beside those of the whole block.
-        early: An :class:`Early`, by which a run of a smaller budget is judged; null: it is not.
     """
 
     metric: str
@@ -89,21 +91,11 @@ class Result:
     spread: NonNegativeFloat | None = None
     spread_is: str | None = None
     protocol: dict[str, Any] = field(default_factory=dict)
-    early: dict[str, Any] | None = None
 
     @property
     def passes(self) -> str:
         """The band in words."""
         return words(self.band)
-
-    def early_at(self, images: int) -> Early | None:
-        """The smaller budget's band, if a run has seen that many images to a hundredth.
-
-        Args:
-            images: Images that the run has seen.
-        """
-        early = Early(**self.early) if self.early else None
-        return early if early and early.images <= images <= 1.01 * early.images else None
 
 
 @dataclass(frozen=True)
@@ -129,6 +121,7 @@ class Paper:
         protocol: How they were measured.
         metrics: The choice of ``conf/metrics`` that measures so; null takes the experiment's own.
         images: Images that the paper trains on; null where nothing is trained or none is given.
+        early: An :class:`Early`, by which a run of a smaller budget is judged; null: it is not.
         checkpoint: Which weights of a run the paper scores; ours are the last.
         departures: What the experiment does otherwise than the paper.
         seeds: Seeds of the repeats.
@@ -146,6 +139,7 @@ class Paper:
     protocol: dict[str, Any] = field(default_factory=dict)
     metrics: str | None = None
     images: PositiveInt | None = None
+    early: dict[str, Any] | None = None
     checkpoint: str | None = None
     departures: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=lambda: [0])
@@ -156,6 +150,15 @@ class Paper:
     def numbers(self) -> list[Result]:
         """The published numbers, typed."""
         return [Result(**result) for result in self.results]
+
+    def early_at(self, images: int) -> Early | None:
+        """The bands of a smaller budget, if a run has seen its images to a hundredth.
+
+        Args:
+            images: Images that the run has seen.
+        """
+        early = Early(**self.early) if self.early else None
+        return early if early and early.images <= images <= 1.01 * early.images else None
 
     def measurement(self, result: Result) -> dict[str, Any]:
         """Every field of the protocol that one number fixes."""

@@ -190,7 +190,21 @@ def validate_paper(block: Any, problems: list[Problem]) -> dict[str, Any] | None
         values["results"] = [
             _result(r, f"paper.results.{i}", problems) for i, r in enumerate(values["results"])
         ]
+    if isinstance(values.get("early"), Mapping):
+        values["early"] = _early(values["early"], values.get("results"), problems)
     return _fields(_dataclass(paper.Paper), values, "paper.", problems)
+
+
+def _early(block: Mapping[str, Any], results: Any, problems: list[Problem]) -> dict[str, Any]:
+    """Check the bands of a smaller budget, and that each is of a published number."""
+    checked = _fields(_dataclass(paper.Early), block, "paper.early.", problems)
+    metrics = [result.get("metric") for result in results or [] if isinstance(result, Mapping)]
+    for metric, band in dict(checked.get("bands") or {}).items():
+        key = f"paper.early.bands.{metric}"
+        _check_upwards(band, key, problems)
+        if metric not in metrics:
+            problems.append(Problem(key, "must be the metric of one of paper.results", metric))
+    return checked
 
 
 def _result(result: Any, key: str, problems: list[Problem]) -> Any:
@@ -201,22 +215,19 @@ def _result(result: Any, key: str, problems: list[Problem]) -> Any:
     if isinstance(values.get("protocol"), Mapping):
         prefix = f"{key}.protocol."
         values["protocol"] = _given(paper.Measurement, values["protocol"], prefix, problems)
-    if isinstance(values.get("early"), Mapping):
-        values["early"] = _banded(paper.Early, values["early"], f"{key}.early", problems)
-    return _banded(paper.Result, values, key, problems)
+    checked = _fields(_dataclass(paper.Result), values, f"{key}.", problems)
+    _check_upwards(checked.get("band"), f"{key}.band", problems)
+    return checked
 
 
-def _banded(
-    cls: type, values: Mapping[str, Any], key: str, problems: list[Problem]
-) -> dict[str, Any]:
-    """Check the fields of a class with a band, and that the band goes upwards."""
-    checked = _fields(_dataclass(cls), values, f"{key}.", problems)
-    low, high = (*(checked.get("band") or ()), None, None)[:2]
+def _check_upwards(band: Any, key: str, problems: list[Problem]) -> None:
+    low, high = (*(band if isinstance(band, list | tuple) else ()), None, None)[:2]
     numbers = isinstance(low, int | float) and isinstance(high, int | float)
     if numbers and low > high:
         rule = "must go from the lowest to the highest value that passes"
-        problems.append(Problem(f"{key}.band", rule, [low, high], f"band: [{high}, {low}]"))
-    return checked
+        problems.append(
+            Problem(key, rule, [low, high], f"{key.rpartition('.')[2]}: [{high}, {low}]")
+        )
 
 
 def _given(

@@ -11,7 +11,7 @@ import yaml
 from lightning_gen.baselines.registry import baselines, known_files, load_recipe, named
 from lightning_gen.baselines.results import read
 from lightning_gen.config.compose import check_overrides
-from lightning_gen.config.paper import Measurement
+from lightning_gen.config.paper import Early, Measurement
 from lightning_gen.config.paths import group_files
 from lightning_gen.config.problems import ConfigErrors
 from lightning_gen.config.schema import validate_paper
@@ -29,9 +29,8 @@ BLOCK = {
 
 
 def early(**changes):
-    block = {"images": 5, "band": [9, 11], "why": "the curve of seed 0", **changes}
-    block = {k: v for k, v in block.items() if v is not None}
-    return {"results": [{**BLOCK["results"][0], "early": block}]}
+    block = {"images": 5, "bands": {"fid": [9, 11]}, "why": "the curve of seed 0", **changes}
+    return {"early": {k: v for k, v in block.items() if v is not None}}
 
 
 @pytest.mark.parametrize("baseline", ALL, ids=lambda b: b.name)
@@ -47,7 +46,9 @@ def test_every_experiment_says_what_it_is_measured_by(baseline):
         assert low <= number.value <= high, f"the paper's own {number.metric} must pass"
         assert number.why
         assert (number.spread is None) == (number.spread_is is None)
-        assert number.early is None or number.early["images"] < paper.images
+    if early := paper.early and Early(**paper.early):
+        assert early.images < paper.images
+        assert set(paper.seeds) - set(early.seeds), "the bands judge none of the kept seeds"
 
 
 def test_the_minutes_tier_takes_half_an_hour_at_most():
@@ -84,9 +85,12 @@ def test_the_block_changes_no_run():
         ({"results": [{**BLOCK["results"][0], "band": [4, 2]}]}, "paper.results.0.band: must go"),
         ({"results": [{**BLOCK["results"][0], "band": [4]}]}, "paper.results.0.band"),
         ({"results": ["fid 3"]}, "paper.results.0: must be a mapping"),
-        (early(band=[4, 2]), "paper.results.0.early.band: must go"),
-        (early(why=None), "paper.results.0.early.why"),
-        (early(epochs=3), "paper.results.0.early.epochs: unknown key"),
+        (early(bands={"fid": [4, 2]}), "paper.early.bands.fid: must go"),
+        (early(bands={"kid": [2, 4]}), "paper.early.bands.kid: must be the metric of one of"),
+        (early(bands={"fid": "low"}), "paper.early.bands.fid"),
+        (early(bands=None), "paper.early.bands: is required"),
+        (early(why=None), "paper.early.why: is required"),
+        (early(epochs=3), "paper.early.epochs: unknown key"),
         ({"images": 0}, "paper.images: must be an integer >= 1"),
     ],
 )

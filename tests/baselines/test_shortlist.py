@@ -28,11 +28,11 @@ PAPER = Paper(
 )
 
 
-EARLY = {"images": 500, "band": [6, 8], "why": "a curve; and more"}
+EARLY = {"images": 500, "bands": {"modes": [6, 8]}, "why": "a curve; and more"}
 
 
 def one(name, images=1000, **values):
-    paper = replace(PAPER, results=[{**PAPER.results[0], "early": EARLY}])
+    paper = replace(PAPER, early=EARLY)
     scores = [Score(metric, value, HOW).to_json() for metric, value in values.items()]
     seed = SeedResult(0, scores, images_seen=images)
     return judged(Baseline(name, "", paper), BaselineResult(name, "", [seed]))

@@ -19,8 +19,9 @@ RESULT = {
 }
 
 
-def paper(images=None, **changes):
-    return Paper("X", "arXiv:1", results=[{**RESULT, **changes}], images=images)
+def paper(images=None, early=None, **changes):
+    results = [{**RESULT, **changes}]
+    return Paper("X", "arXiv:1", results=results, images=images, early=early)
 
 
 def seeds(*values, how=HOW, images=0, **facts):
@@ -114,11 +115,24 @@ def test_less_training_than_the_paper_has_no_verdict_but_a_gap():
     ],
 )
 def test_a_short_run_is_judged_where_its_recipe_has_a_band_for_it(value, images, verdict):
-    early = {"images": 500, "band": [3, 5], "why": "seed 9's curve"}
+    early = {"images": 500, "bands": {"modes": [3, 5]}, "why": "seed 9's curve"}
     [row] = judge(paper(images=1000, early=early), seeds(value, images=images))
     assert row.verdict == verdict
     assert ("3 to 5 is on course: seed 9's curve" in row.why) == verdict.endswith("course")
     assert f"{images:,} of 1,000 images" in row.why or images == 1000
+
+
+def test_seeds_that_gave_a_band_are_not_judged_by_it():
+    early = {"images": 500, "bands": {"modes": [3, 5]}, "why": "of two seeds", "seeds": [0, 1]}
+    block = paper(images=1000, early=early)
+    [row] = judge(block, seeds(3.0, 4.0, images=500))
+    assert (row.verdict, row.mean) == ("not run at its budget", 3.5)
+    [row] = judge(block, seeds(4.0, 4.0, 2.0, 2.2, images=500))
+    assert (row.verdict, row.mean, row.n) == ("off course", 3.05, 4)
+    assert "3 to 5 is on course, 2.1 of seeds 2, 3 is judged: of two seeds" in row.why
+    [row] = judge(block, seeds(0.0, 0.0, 4.0, images=500))
+    assert row.verdict == "on course"
+    assert "4 of seed 2 is judged" in row.why
 
 
 def test_what_was_not_measured():
