@@ -198,8 +198,10 @@ def validate_paper(block: Any, problems: list[Problem]) -> dict[str, Any] | None
 def _early(block: Mapping[str, Any], results: Any, problems: list[Problem]) -> dict[str, Any]:
     """Check the bands of a smaller budget, and that each is of a published number."""
     checked = _fields(_dataclass(paper.Early), block, "paper.early.", problems)
-    metrics = [result.get("metric") for result in results or [] if isinstance(result, Mapping)]
-    for metric, band in dict(checked.get("bands") or {}).items():
+    published = results if isinstance(results, list) else []
+    metrics = [result.get("metric") for result in published if isinstance(result, Mapping)]
+    bands = checked.get("bands")
+    for metric, band in bands.items() if isinstance(bands, Mapping) else ():
         key = f"paper.early.bands.{metric}"
         _check_upwards(band, key, problems)
         if metric not in metrics:

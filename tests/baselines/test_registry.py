@@ -88,6 +88,8 @@ def test_the_block_changes_no_run():
         (early(bands={"fid": [4, 2]}), "paper.early.bands.fid: must go"),
         (early(bands={"kid": [2, 4]}), "paper.early.bands.kid: must be the metric of one of"),
         (early(bands={"fid": "low"}), "paper.early.bands.fid"),
+        (early(bands=3), "paper.early.bands: must be a mapping"),
+        ({**early(), "results": 3}, "paper.results: must be a list"),
         (early(bands=None), "paper.early.bands: is required"),
         (early(why=None), "paper.early.why: is required"),
         (early(epochs=3), "paper.early.epochs: unknown key"),
