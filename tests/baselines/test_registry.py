@@ -102,6 +102,24 @@ def test_mistakes_in_a_block_are_named(change, said):
     assert any(said in str(p) for p in problems), [str(p) for p in problems]
 
 
+JUNK = (3, "a", [1], ["a", {}], {3: 4}, {"fid": [None]}, True)
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=str)
+@pytest.mark.parametrize("inside", ["", "early", "results", "protocol", "cost"])
+def test_no_value_in_a_block_raises(inside, junk):
+    block = {**BLOCK, **early(), "protocol": {}, "cost": {}, "seeds": [0], "images": 9}
+    place = block["results"][0] if inside == "results" else block.get(inside, block)
+    for key in place or block:
+        changed = {**place, key: junk}
+        problems = []
+        whole = {**block, inside: [changed] if inside == "results" else changed}
+        validate_paper(whole if inside else changed, problems)
+    problems = []
+    validate_paper({**block, inside: junk} if inside else junk, problems)
+    assert problems, "nothing of this kind is sound there"
+
+
 def test_a_sound_block_has_no_mistake():
     problems = []
     assert validate_paper(BLOCK, problems)["tier"] == "hour"
