@@ -305,6 +305,7 @@ def test_known_answers_are_reproduced(name, request, tmp_path):
 
 @pytest.mark.slow
 def test_a_lost_class_weighs_more_than_other_writers_and_these_more_than_chance(mnist_root):
-    _, [one] = measured("ndb_real", str(mnist_root))
-    js = {s.protocol.split: s.value for s in one.scores if s.metric == "bin_js"}
-    assert js["val without 9"] > 2 * js["test"] > 4 * js["val"]
+    _, seeds = measured("ndb_real", str(mnist_root))
+    for seed in seeds:
+        js = {s.protocol.split: s.value for s in seed.scores if s.metric == "bin_js"}
+        assert js["val without 9"] > 2 * js["test"] > 4 * js["val"]
