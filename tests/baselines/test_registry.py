@@ -105,19 +105,27 @@ def test_mistakes_in_a_block_are_named(change, said):
 JUNK = (3, "a", [1], ["a", {}], {3: 4}, {"fid": [None]}, True)
 
 
+def spoilt(value, junk):
+    """The value with junk in place of each that lies in it, at any depth, and of itself."""
+    yield junk
+    if isinstance(value, dict):
+        for key in value:
+            yield from ({**value, key: inner} for inner in spoilt(value[key], junk))
+    elif isinstance(value, list):
+        for i in range(len(value)):
+            yield from ([*value[:i], inner, *value[i + 1 :]] for inner in spoilt(value[i], junk))
+
+
 @pytest.mark.parametrize("junk", JUNK, ids=str)
-@pytest.mark.parametrize("inside", ["", "early", "results", "protocol", "cost"])
-def test_no_value_in_a_block_raises(inside, junk):
-    block = {**BLOCK, **early(), "protocol": {}, "cost": {}, "seeds": [0], "images": 9}
-    place = block["results"][0] if inside == "results" else block.get(inside, block)
-    for key in place or block:
-        changed = {**place, key: junk}
+def test_no_value_in_a_block_raises(junk):
+    fixed = {"protocol": {"n_fake": 9, "options": {"k": 1}}, "cost": {"cpu_minutes": 1}}
+    block = {**BLOCK, **early(seeds=[0]), **fixed, "seeds": [0], "images": 9}
+    for whole in spoilt(block, junk):
+        validate_paper(whole, [])
+    for key in ("early", "results", "protocol", "cost"):
         problems = []
-        whole = {**block, inside: [changed] if inside == "results" else changed}
-        validate_paper(whole if inside else changed, problems)
-    problems = []
-    validate_paper({**block, inside: junk} if inside else junk, problems)
-    assert problems, "nothing of this kind is sound there"
+        validate_paper({**block, key: junk}, problems)
+        assert problems, f"nothing of this kind is sound as {key}"
 
 
 def test_a_sound_block_has_no_mistake():
